@@ -1,0 +1,36 @@
+"""Cleaned rows to the region-by-day table, with regions, neighbours and the calendar beside it.
+
+spark-submit jobs/features.py --config conf/DATASET.yaml [--as-of YYYY-MM-DD] [--set dotted.key=value …]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from stspark.features import build, covariates
+from stspark.features.panel import daily_totals
+from stspark.job import Job, run_job
+from stspark.space import nearest_edges
+from stspark.tables import REGION_EDGES, REGIONS
+
+
+def main(job: Job) -> None:
+    settings, store, spark = job.settings, job.store, job.spark
+    with job.step("features"):
+        if settings.source.kind == "events":
+            panel, daily = None, daily_totals(store.read("events"), settings.target).persist()
+        else:
+            panel = store.read("panel")
+            daily = panel.select("region", "date", "target")
+        span = build.data_span(daily, settings)
+        regions = build.build_regions(spark, daily, settings)
+        store.replace("regions", spark.createDataFrame(regions, REGIONS.schema()))
+        store.replace("region_edges", spark.createDataFrame(nearest_edges(regions, settings.regions.neighbours), REGION_EDGES.schema()))
+        store.replace("calendar", build.build_calendar(spark, store.read("regions"), panel, span, settings))
+        days = build.build_region_day(daily, store.read("calendar"), store.read("region_edges"), span, settings)
+        store.replace("region_day", covariates.add_past_only(days, panel, settings))
+    job.summary["regions"] = f"{len(regions):,}, {span[0]} to {span[1]}"
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("features", main))

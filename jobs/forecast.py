@@ -1,0 +1,36 @@
+"""Scores the stored models on the as-of day and marks each region's champion: forecasts.
+
+spark-submit jobs/forecast.py --config conf/DATASET.yaml [--as-of YYYY-MM-DD] [--set dotted.key=value …]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from stspark.features import learning
+from stspark.fleet import results, spread
+from stspark.global_model import score_global
+from stspark.job import Job, run_job
+from stspark.session import slots
+
+
+def main(job: Job) -> None:
+    settings, store = job.settings, job.store
+    run = job.open_run()
+    with job.step("forecast"):
+        calendar = store.read("calendar")
+        models = results.require_run(store.read("models"), run.run_id)
+        frame = learning.learning_frame(store.read("region_day"), calendar, run.as_of, settings.time.horizon)
+        task = spread.fleet_task(settings, learning.known_ahead(calendar), [run.as_of])
+        packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
+        rows = spread.score_fleet(frame, models, task, packs)
+        for model in settings.global_models:
+            rows = rows.unionByName(score_global(job, run, model, models, rows), allowMissingColumns=True)
+        champions = results.choose_champions(store.read("backtests").where(f"run_id = '{run.run_id}'"))
+        forecasts = results.to_forecasts(rows, champions, run.as_of, run.run_id)
+        store.replace("forecasts", forecasts, f"run_id = '{run.run_id}'")
+    job.summary["forecasts"] = results.describe_forecasts(store.read("forecasts"), run.run_id)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("forecast", main))

@@ -1,0 +1,13 @@
+"""A SQL prompt over a data set's tables, or the answer to one query.
+
+spark-submit jobs/sql.py --config conf/DATASET.yaml [--query "select …"]   (or the query in STSPARK_QUERY)
+"""
+
+from __future__ import annotations
+
+import sys
+
+from stspark.prompt import run_sql
+
+if __name__ == "__main__":
+    sys.exit(run_sql())

@@ -1,0 +1,50 @@
+"""stspark as a package. Every dependency is named here, once, with its reason; constraints.txt pins the closure."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+REQUIRED = [
+    "pyspark==4.2.0",  # the engine; delta-spark 4.4 refuses later ones
+    "delta-spark==4.4.0",  # Delta tables from Python; 4.4.1 has no jar on Maven Central
+    "pydantic",  # the config is a typed object, checked at the door
+    "PyYAML",  # a data set is one YAML file
+    "pandas<3",  # what pandas UDFs are handed; statsforecast refuses 3
+    "pyarrow",  # moves rows between Spark and pandas, and writes the training snapshot
+    "numpy",  # the arithmetic of the models
+    "holidays",  # public holidays of each region's country, offline
+    "statsforecast",  # seasonal naive, AutoETS, AutoARIMA, SARIMA, Theta
+    "prophet",  # the Prophet model
+    "torch",  # the global network, ST-CNN
+    "safetensors",  # network weights in a file that cannot run code
+    "mlflow",  # one run per job run; the model registry
+    "deltalake",  # reads the tables without Spark: the independent witness
+    "plotly",  # the report's charts, inline
+]
+
+DEVELOPMENT = [
+    "pytest",  # runs the tests
+    "hypothesis",  # properties that hold for every input
+    "ruff",  # lint and import order
+    "mypy",  # types, strict on stspark
+    "types-PyYAML",  # types of yaml
+    "setuptools",  # builds the wheel without network
+    "wheel",  # the same
+]
+
+version = re.search(r'^__version__ = "(.+)"', (HERE / "stspark" / "__init__.py").read_text(encoding="utf-8"), re.M)
+
+setup(
+    name="stspark",
+    version=version[1],
+    description="Demand by region and day on Apache Spark: from raw events to forecasts in Delta Lake",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["stspark", "stspark.*"]),
+    package_data={"": ["py.typed", "*.csv", "*.json", "*.html", "*.css", "*.js", "*.sql"]},
+    install_requires=REQUIRED,
+    extras_require={"dev": DEVELOPMENT},
+)

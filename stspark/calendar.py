@@ -1,0 +1,146 @@
+"""What is known ahead of every region's day: public holidays, shopping events, closures."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import holidays
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from stspark.errors import ConfigError, InputError, nearest
+from stspark.settings import Calendar, Closed
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True)
+class ShoppingEvent:
+    """One occurrence of a shopping event; no countries means everywhere."""
+
+    slug: str
+    name: str
+    day: date
+    days_before: int
+    days_after: int
+    countries: tuple[str, ...]
+
+
+def shopping_events(calendar: Calendar) -> list[ShoppingEvent]:
+    """Read the configured file of shopping events; raise InputError or ConfigError naming row and column."""
+    path = calendar.shopping_events
+    if path is None:
+        return []
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = {"event", "date"} - set(reader.fieldnames or ())
+        if missing:
+            raise InputError(path, f"has no column '{sorted(missing)[0]}'", "its columns are event, date, days_before, days_after, countries")
+        events = [_event(path, reader.line_num, row) for row in reader]
+    known = {e.slug for e in events}
+    for slug in calendar.events or ():
+        if slug not in known:
+            raise ConfigError(f"calendar.events: {slug}", f"is not in {path}", f"nearest is '{nearest(slug, known)}'")
+    return [e for e in events if calendar.events is None or e.slug in calendar.events]
+
+
+def _event(path: str, line: int, row: dict[str, str]) -> ShoppingEvent:
+    try:
+        return ShoppingEvent(
+            slug=re.sub(r"[^a-z0-9]+", "_", row["event"].strip().lower()).strip("_"),
+            name=row["event"].strip(),
+            day=date.fromisoformat(row["date"].strip()),
+            days_before=int(row.get("days_before") or 0),
+            days_after=int(row.get("days_after") or 0),
+            countries=tuple((row.get("countries") or "").split()),
+        )
+    except ValueError as error:
+        raise InputError(f"{path}: line {line}", str(error), "write dates as YYYY-MM-DD and days as whole numbers") from error
+
+
+def event_columns(calendar: Calendar) -> dict[str, str]:
+    """Column name -> comment of each shopping event: its day with the run-up, and the days after."""
+    columns: dict[str, str] = {}
+    for event in shopping_events(calendar):
+        columns[f"event_{event.slug}"] = f"{event.name}: 1 on the day, rising from 0 over the days before (known ahead)"
+        if event.days_after:
+            columns[f"event_{event.slug}_after"] = f"{event.name}: falling from 1 to 0 over the days after (known ahead)"
+    return columns
+
+
+def event_rows(calendar: Calendar, first: date, last: date) -> list[tuple[str, date, str, float]]:
+    """(country or "", date, column, value in 0..1) of every day that an event touches between `first` and `last`."""
+    rows = []
+    for event in shopping_events(calendar):
+        for offset in range(-event.days_before, event.days_after + 1):
+            day = event.day + timedelta(days=offset)
+            if not first <= day <= last:
+                continue
+            span = event.days_before + 1 if offset <= 0 else event.days_after + 1
+            column = f"event_{event.slug}" + ("_after" if offset > 0 else "")
+            value = 1.0 - abs(offset) / span
+            rows.extend((country, day, column, value) for country in event.countries or ("",))
+    return rows
+
+
+def holiday_rows(countries: Sequence[str], years: Sequence[int]) -> list[tuple[str, date, str]]:
+    """(country, date, name) of public holidays, from the `holidays` package (offline tables)."""
+    supported = holidays.list_supported_countries()
+    return [
+        (country, day, name)
+        for country in countries
+        if country in supported
+        for day, name in sorted(holidays.country_holidays(country, years=list(years)).items())
+    ]
+
+
+def region_dates(spark: SparkSession, regions: DataFrame, first: date, last: date) -> DataFrame:
+    """region, country, date for every day from `first` to `last`."""
+    days = spark.range((last - first).days + 1).select(
+        F.date_add(F.lit(first), F.col("id").cast("int")).alias("date")
+    )
+    return regions.select("region", "country").crossJoin(F.broadcast(days))
+
+
+def add_holidays(grid: DataFrame, rows: Sequence[tuple[str, date, str]]) -> DataFrame:
+    """Add holiday (1.0 or 0.0) and holiday_name by country and date."""
+    known = grid.sparkSession.createDataFrame(list(rows), "country string, date date, holiday_name string")
+    return grid.join(F.broadcast(known), ["country", "date"], "left").withColumn(
+        "holiday", F.col("holiday_name").isNotNull().cast("double")
+    )
+
+
+def add_shopping_events(grid: DataFrame, rows: Sequence[tuple[str, date, str, float]], columns: Sequence[str]) -> DataFrame:
+    """Add one column per event: the largest value that its occurrences give the day, else 0."""
+    if not columns:
+        return grid
+    long = grid.sparkSession.createDataFrame(list(rows), "event_country string, date date, event string, value double")
+    wide = long.groupBy("event_country", "date").pivot("event", list(columns)).agg(F.max("value"))
+    everywhere = wide.where("event_country = ''").drop("event_country")
+    there = wide.where("event_country <> ''").withColumnRenamed("event_country", "country")
+    joined = (
+        grid.join(F.broadcast(there), ["country", "date"], "left")
+        .join(F.broadcast(everywhere.select("date", *(F.col(c).alias(f"{c}__all") for c in columns))), ["date"], "left")
+    )
+    filled = {c: F.coalesce(F.greatest(F.col(c), F.col(f"{c}__all")), F.lit(0.0)) for c in columns}
+    return joined.withColumns(filled).drop(*(f"{c}__all" for c in columns))
+
+
+def add_closures(grid: DataFrame, closed: Closed, listed: DataFrame | None) -> DataFrame:
+    """Add is_closed: by weekday, by date, or by a list of (region or null for all, date)."""
+    rule: Column = F.lit(False)
+    if closed.weekdays:
+        rule = rule | F.weekday("date").isin([WEEKDAYS.index(d) for d in closed.weekdays])
+    if closed.dates:
+        rule = rule | F.col("date").isin(list(closed.dates))
+    if listed is None:
+        return grid.withColumn("is_closed", rule)
+    one = listed.where("region is not null").select("region", "date", F.lit(True).alias("closed_here")).distinct()
+    every = listed.where("region is null").select("date", F.lit(True).alias("closed_all")).distinct()
+    flagged = grid.join(F.broadcast(one), ["region", "date"], "left").join(F.broadcast(every), ["date"], "left")
+    found = F.coalesce("closed_here", F.lit(False)) | F.coalesce("closed_all", F.lit(False))
+    return flagged.withColumn("is_closed", rule | found).drop("closed_here", "closed_all")

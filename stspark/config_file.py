@@ -1,0 +1,108 @@
+"""Reads a config file and turns every mistake in it into one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from stspark.errors import ConfigError, InputError, nearest
+from stspark.settings import Settings
+
+
+def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
+    """Read the YAML file at `path`, apply `dotted.key=value` overrides, validate.
+
+    Raises ConfigError (unknown key with the nearest known one, wrong type, bad YAML) or InputError (no file).
+    """
+    path = Path(path)
+    if not path.is_file():
+        there = ", ".join(sorted(str(p) for p in Path("conf").glob("*.yaml"))) or "none here"
+        raise InputError(str(path), "config file does not exist", f"give --config one of: {there}")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), f"is not valid YAML ({error})", "mend the file at that line") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(str(path), "holds no keys", "start from conf/simulated.yaml")
+    for override in overrides:
+        _apply(raw, override)
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        raise _first_mistake(path, error) from error
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    """Set one `dotted.key=value`; a number in the key is a position in a list."""
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override}", "is not of the form dotted.key=value", "write for example time.horizon=14")
+    node: Any = raw
+    parts = key.strip().split(".")
+    for part in parts[:-1]:
+        node = node[int(part)] if isinstance(node, list) and part.isdigit() and int(part) < len(node) else (
+            node.setdefault(part, {}) if isinstance(node, dict) else None
+        )
+        if not isinstance(node, dict | list):
+            raise ConfigError(f"--set {key}", f"'{part}' holds no further keys", "see the config file for its keys")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}", f"value '{value}' is not YAML", "quote it") from error
+    if isinstance(node, list):
+        if not parts[-1].isdigit() or int(parts[-1]) >= len(node):
+            raise ConfigError(f"--set {key}", f"the list has {len(node)} entries", "count from 0")
+        node[int(parts[-1])] = parsed
+    else:
+        node[parts[-1]] = parsed
+
+
+def _first_mistake(path: Path, error: ValidationError) -> ConfigError:
+    """The first of pydantic's findings, in our form."""
+    found = error.errors(include_url=False)[0]
+    place = [str(part) for part in found["loc"]]
+    where = f"{path}: {'.'.join(place) or 'config'}"
+    if found["type"] == "extra_forbidden":
+        known = _keys_at(place[:-1])
+        near = nearest(place[-1], known)
+        fix = f"did you mean '{near}'?" if near else f"known keys are {', '.join(known)}"
+        return ConfigError(where, "unknown key", fix)
+    if found["type"] == "missing":
+        return ConfigError(where, "is required and missing", "add it; conf/simulated.yaml shows how")
+    message = found["msg"].removeprefix("Value error, ")
+    came = found.get("input")
+    shown = f" (got {came!r})" if isinstance(came, str | int | float | bool) else ""
+    return ConfigError(where, f"{message}{shown}", "see docs/configuration.md")
+
+
+def _keys_at(place: Sequence[str]) -> list[str]:
+    """Known keys of the section at `place`, found by walking the settings classes."""
+    section: type[BaseModel] = Settings
+    for part in place:
+        if part.isdigit():
+            continue
+        annotation: Any = section.model_fields[part].annotation if part in section.model_fields else None
+        section = next((c for c in _classes(annotation)), section)
+    return list(section.model_fields)
+
+
+def _classes(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [c for inner in get_args(annotation) for c in _classes(inner)]
+
+
+def check_files(settings: Settings) -> Mapping[str, Path]:
+    """Check that every file that the config names is there; return them by key."""
+    files = settings.input_files()
+    published = f"; the data set is published at {settings.source.published}" if settings.source.published else ""
+    for key, path in {"source.path": Path(settings.source.path), **files}.items():
+        if "://" not in str(path) and not path.exists():
+            raise InputError(
+                f"{key}: {path}", f"does not exist (looked from {Path.cwd()})", f"put the data there or change {key}{published}"
+            )
+    return files

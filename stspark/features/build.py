@@ -1,0 +1,79 @@
+"""The features job's tables in the order in which they depend on each other."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from stspark import calendar as days_known
+from stspark.errors import InputError
+from stspark.features import covariates, history, panel
+from stspark.settings import Settings
+from stspark.space import complete, read_regions
+from stspark.tables import REGIONS
+
+
+def build_regions(spark: SparkSession, daily: DataFrame, settings: Settings) -> pd.DataFrame:
+    """The regions that have data, with their places, in spatial order."""
+    present = daily.select("region").distinct()
+    configured = read_regions(settings.regions)
+    if configured is None:
+        names = [row[0] for row in present.orderBy("region").toLocalIterator()]
+        return complete(pd.DataFrame({"region": names}), settings.regions)
+    kept = spark.createDataFrame(configured, REGIONS.schema()).join(F.broadcast(present), "region").select("region").toPandas()
+    table = configured[configured["region"].isin(kept["region"])].sort_values("position", ignore_index=True)
+    return table.assign(position=range(len(table)))
+
+
+def data_span(daily: DataFrame, settings: Settings) -> tuple[date, date]:
+    """First and last day of the panel: the configured edges, else those of the data."""
+    row = daily.agg(F.min("date"), F.max("date")).first()
+    if row is None or row[0] is None:
+        raise InputError(settings.source.path, "no usable row is left after cleaning", "see the table events_rejected for the reasons")
+    return max(settings.time.start or row[0], row[0]), min(settings.time.end or row[1], row[1])
+
+
+def build_calendar(
+    spark: SparkSession, regions: DataFrame, panel_rows: DataFrame | None, span: tuple[date, date], settings: Settings
+) -> DataFrame:
+    """region x date from the first day to a horizon after the last: closures, holidays, events, known-future covariates."""
+    first, last = span[0], span[1] + timedelta(days=2 * settings.time.horizon)
+    grid = days_known.region_dates(spark, regions, first, last)
+    countries = [r[0] for r in regions.select("country").where("country is not null").distinct().toLocalIterator()]
+    years = range(first.year, last.year + 1)
+    rows = days_known.holiday_rows(sorted(countries), years) if settings.calendar.holidays else []
+    grid = days_known.add_holidays(grid, rows)
+    columns = list(days_known.event_columns(settings.calendar))
+    grid = days_known.add_shopping_events(grid, days_known.event_rows(settings.calendar, first, last), columns)
+    grid = days_known.add_closures(grid, settings.closed, listed_closures(spark, settings))
+    return covariates.add_known_future(grid, panel_rows, settings)
+
+
+def listed_closures(spark: SparkSession, settings: Settings) -> DataFrame | None:
+    """region (null = all), date from the configured file."""
+    if settings.closed.file is None:
+        return None
+    raw = pd.read_csv(settings.closed.file, dtype=str)
+    if missing := [c for c in ("region", "date") if c not in raw.columns]:
+        raise InputError(settings.closed.file, f"has no column '{missing[0]}'", "its columns are region and date")
+    day = pd.to_datetime(raw["date"], errors="coerce", format="%Y-%m-%d")
+    if day.isna().any():
+        raise InputError(f"{settings.closed.file}: date", f"'{raw['date'][day.isna()].iloc[0]}' is no day", "write YYYY-MM-DD")
+    rows = [(r if isinstance(r, str) and r else None, d.date()) for r, d in zip(raw["region"], day, strict=True)]
+    return spark.createDataFrame(rows, "region string, date date")
+
+
+def build_region_day(
+    daily: DataFrame, calendar: DataFrame, edges: DataFrame, span: tuple[date, date], settings: Settings
+) -> DataFrame:
+    """The table that models learn from; `daily` has target and, for events, orders, users, units, price."""
+    events = settings.source.kind == "events"
+    closed_without = settings.closed.days_without_events
+    days = panel.complete_days(daily, calendar, *span)
+    days = panel.add_status(days, absent_is_zero=events, days_without_events_closed=closed_without)
+    days = panel.add_target_clean(days)
+    days = days.transform(history.add_lags).transform(history.add_rolling)
+    return history.add_spatial_lags(days, edges)

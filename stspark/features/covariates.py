@@ -1,0 +1,66 @@
+"""Covariates: from files by region and date, joined to the calendar (known ahead) or to the days (past only)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from stspark.errors import InputError
+from stspark.ingest.files import read_header, require_columns
+from stspark.settings import Covariate, Settings
+
+
+def read_covariate(spark: SparkSession, covariate: Covariate, settings: Settings) -> DataFrame:
+    """region, date and the covariate (double) from its file; InputError for a text value or a bad date."""
+    path = Path(str(covariate.file))
+    source = settings.source
+    header = read_header(path, source.encoding, source.separator)
+    theirs = {ours: ours if ours in header else source.columns.get(ours, ours) for ours in ("region", "date")}
+    theirs["value"] = covariate.column or covariate.name
+    require_columns(path, header, theirs.values())
+    raw = spark.read.csv(path.absolute().as_uri(), header=True, encoding=source.encoding, sep=source.separator)
+    text = raw.select(*(F.trim(F.col(f"`{c}`")).alias(ours) for ours, c in theirs.items()))
+    typed = text.select(
+        "region", F.col("date").try_cast("date").alias("date"), F.col("value").try_cast("double").alias(covariate.name),
+        F.struct("region", "date", "value").cast("string").alias("_shown"),
+        (F.nullif("value", F.lit("")).isNotNull()).alias("_given"),
+    )
+    bad = typed.where("date is null or (_given and " + f"`{covariate.name}` is null)").first()
+    if bad is not None:
+        raise InputError(f"{path}: {theirs['value']}", f"row {bad['_shown']} does not hold a date and a number", "mend the row")
+    return typed.where("_given").groupBy("region", "date").agg(F.max(covariate.name).alias(covariate.name))
+
+
+def from_panel(panel: DataFrame, covariates: Sequence[Covariate]) -> DataFrame:
+    """region, date and those covariates that the panel itself brings."""
+    return panel.select("region", "date", *(c.name for c in covariates if c.name in panel.columns))
+
+
+def add_known_future(calendar: DataFrame, panel: DataFrame | None, settings: Settings) -> DataFrame:
+    """Add each known-future covariate to the calendar: the panel's value, else the file's, else its fill."""
+    wanted = settings.known_future
+    if panel is not None:
+        given = from_panel(panel, wanted)
+        calendar = calendar.join(given, ["region", "date"], "left")
+    for covariate in wanted:
+        parts = [F.col(covariate.name)] if covariate.name in calendar.columns else []
+        if covariate.file is not None:
+            file = read_covariate(calendar.sparkSession, covariate, settings).withColumnRenamed(covariate.name, "_file_value")
+            calendar = calendar.join(F.broadcast(file), ["region", "date"], "left")
+            parts.append(F.col("_file_value"))
+        calendar = calendar.withColumn(covariate.name, F.coalesce(*parts, F.lit(covariate.fill))).drop("_file_value")
+    return calendar
+
+
+def add_past_only(days: DataFrame, panel: DataFrame | None, settings: Settings) -> DataFrame:
+    """Add each past-only covariate to the days: null where it was not known."""
+    wanted = settings.past_only
+    if panel is not None:
+        days = days.join(from_panel(panel, wanted), ["region", "date"], "left")
+    for covariate in wanted:
+        if covariate.name not in days.columns:
+            days = days.join(read_covariate(days.sparkSession, covariate, settings), ["region", "date"], "left")
+    return days

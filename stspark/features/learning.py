@@ -1,0 +1,70 @@
+"""The frame that models learn from: each region's past up to the as-of day, then what is known of the days ahead."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from stspark.errors import InputError
+from stspark.names import OBSERVED
+
+IDENTITY = ("region", "date", "y", "observed", "is_closed", "holiday_name")
+
+
+def known_ahead(calendar: DataFrame) -> list[str]:
+    """Numeric columns of the calendar that models may use for coming days."""
+    return [f.name for f in calendar.schema if f.dataType.simpleString() == "double"]
+
+
+def learning_frame(region_day: DataFrame, calendar: DataFrame, as_of: date, horizon: int) -> DataFrame:
+    """IDENTITY and the known-ahead columns for every region and day up to `horizon` days after `as_of`.
+
+    y is target_clean up to the as-of day and null after it; days between the end of the data and the as-of day are
+    not observed and repeat the last value of their weekday.
+    """
+    past = region_day.where(F.col("date") <= F.lit(as_of)).select(
+        "region", "date", F.col("target_clean").alias("y"), (F.col("status") == OBSERVED).alias("observed")
+    )
+    first = past.groupBy("region").agg(F.min("date").alias("first_date"))
+    days = calendar.where(F.col("date") <= F.lit(as_of + timedelta(days=horizon)))
+    days = days.join(F.broadcast(first), "region").where(F.col("date") >= F.col("first_date"))
+    same_weekday = Window.partitionBy("region", F.weekday("date")).orderBy("date")
+    carried = F.coalesce("y", F.last("y", ignorenulls=True).over(same_weekday), F.lit(0.0))
+    joined = days.join(past, ["region", "date"], "left").withColumns(
+        {"observed": F.coalesce("observed", F.lit(False)), "y": F.when(F.col("date") <= F.lit(as_of), carried)}
+    )
+    return joined.select(*IDENTITY, *known_ahead(calendar))
+
+
+def in_packs(frame: DataFrame, packs: int) -> DataFrame:
+    """Spread regions over `packs` tasks, long histories first and back and forth, so that tasks weigh the same.
+
+    Each partition holds whole regions, sorted by region and date.
+    """
+    sizes = frame.groupBy("region").agg(F.count("y").alias("_days"))
+    place = F.row_number().over(Window.orderBy(F.desc("_days"), "region")) - 1
+    lap, seat = F.floor(place / packs), place % packs
+    numbered = sizes.select("region", F.when(lap % 2 == 0, seat).otherwise(packs - 1 - seat).cast("int").alias("_pack"))
+    spread = frame.join(F.broadcast(numbered), "region").repartitionById(packs, F.col("_pack"))
+    return spread.sortWithinPartitions("region", "date").drop("_pack")
+
+
+def cutoffs(as_of: date, horizon: int, windows: int, step: int) -> list[date]:
+    """Rolling-origin cutoffs, oldest first; the last one's forecast ends on the as-of day."""
+    last = as_of - timedelta(days=horizon)
+    return [last - timedelta(days=step * k) for k in reversed(range(windows))]
+
+
+def require_enough(region_day: DataFrame, first_cutoff: date, season: int) -> None:
+    """InputError unless some region has more than one season of observed days up to the first cutoff."""
+    days = region_day.where((F.col("date") <= F.lit(first_cutoff)) & (F.col("status") == OBSERVED))
+    longest = days.groupBy("region").count().agg(F.max("count")).first()
+    have = int(longest[0] or 0) if longest is not None else 0
+    if have <= season:
+        raise InputError(
+            f"table region_day: {have} observed days up to {first_cutoff}",
+            f"are not more than one season of {season} days",
+            "send more history, choose a later --as-of, or lower backtest.windows",
+        )

@@ -1,0 +1,80 @@
+"""Events or panel rows to a gapless region-by-day frame with target, status and target_clean."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from stspark.names import CLOSED, MISSING, OBSERVED
+from stspark.settings import Target
+
+
+def daily_totals(events: DataFrame, target: Target) -> DataFrame:
+    """region, date, target, orders, users, units, price from events.
+
+    Orders, units, amount and price count only the configured event types; users count every event.
+    Orders are distinct order ids of type `order` (rows, where there are no ids).
+    """
+    counted = F.col("event_type").isin(list(target.event_types))
+    bought = F.col("event_type") == "order"
+    order_id = F.coalesce("order_id", "event_id")
+    daily = events.groupBy("region", "date").agg(
+        F.count_distinct(F.when(bought, order_id)).alias("orders"),
+        F.count_distinct("user_id").alias("users"),
+        F.coalesce(F.sum(F.when(counted, F.col("quantity"))), F.lit(0.0)).alias("units"),
+        F.coalesce(F.sum(F.when(counted, F.col("amount"))), F.lit(0.0)).alias("amount"),
+        F.count_if(counted).alias("events"),
+        (F.sum(F.when(bought, F.col("amount"))) / F.sum(F.when(bought, F.col("quantity")))).alias("price"),
+    )
+    return daily.withColumn("target", F.col(target.measure).cast("double")).drop("amount", "events")
+
+
+def region_spans(daily: DataFrame, last: date) -> DataFrame:
+    """region and its first day; every region is followed up to `last`."""
+    return daily.where(F.col("date") <= F.lit(last)).groupBy("region").agg(F.min("date").alias("first_date"))
+
+
+def complete_days(daily: DataFrame, calendar: DataFrame, first: date, last: date) -> DataFrame:
+    """Every region and day from the region's first to `last`, with the calendar's columns; absent days are null."""
+    spans = region_spans(daily.where(F.col("date") >= F.lit(first)), last)
+    grid = calendar.where(F.col("date") <= F.lit(last)).join(F.broadcast(spans), "region")
+    grid = grid.where(F.col("date") >= F.col("first_date")).drop("first_date")
+    return grid.join(daily, ["region", "date"], "left")
+
+
+def add_status(days: DataFrame, *, absent_is_zero: bool, days_without_events_closed: bool) -> DataFrame:
+    """Add status, and put the target right where it follows from the status.
+
+    absent_is_zero: no rows on an open day means zero demand (events), else not known (panel).
+    days_without_events_closed: a day on which no region has rows was closed. Closed and missing days have no target;
+    a day that was to be closed but has a target was open after all.
+    """
+    nobody = F.lit(False)
+    if days_without_events_closed:
+        nobody = F.count("target").over(Window.partitionBy("date")) == 0
+    absent = F.col("target").isNull()
+    status: Column = (
+        F.when(~absent, OBSERVED)
+        .when(F.col("is_closed") | nobody, CLOSED)
+        .otherwise(OBSERVED if absent_is_zero else MISSING)
+    )
+    days = days.withColumn("status", status)
+    observed = F.col("status") == OBSERVED
+    zero_when_absent = {c: F.when(observed, F.coalesce(F.col(c), F.lit(0))) for c in ("orders", "users", "units")}
+    filled = {"target": F.when(observed, F.coalesce("target", F.lit(0.0)))}
+    return days.withColumns(filled | (zero_when_absent if absent_is_zero else {}))
+
+
+def add_target_clean(days: DataFrame) -> DataFrame:
+    """Add target_clean: the target, or for closed and missing days a fill from earlier days only.
+
+    The fill is the region's last observed value of the same weekday; without one, 0 on a closed day (a weekday that
+    is always closed) and the last observed value on a missing one. Nothing later than a day enters its fill.
+    """
+    same_weekday = Window.partitionBy("region", F.weekday("date")).orderBy("date").rowsBetween(Window.unboundedPreceding, -1)
+    earlier = Window.partitionBy("region").orderBy("date").rowsBetween(Window.unboundedPreceding, -1)
+    without = F.when(F.col("status") == CLOSED, 0.0).otherwise(F.coalesce(F.last("target", ignorenulls=True).over(earlier), F.lit(0.0)))
+    fill = F.coalesce(F.last("target", ignorenulls=True).over(same_weekday), without)
+    return days.withColumn("target_clean", F.coalesce("target", fill))

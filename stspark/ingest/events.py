@@ -1,0 +1,58 @@
+"""Raw rows of an event source to `events`: one row per transaction or behaviour event."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from stspark.ingest import clean
+from stspark.ingest.read import FILE, ROW_HASH
+from stspark.names import EVENT_INPUTS
+from stspark.settings import Settings
+
+
+def classify_events(raw: DataFrame, settings: Settings, regions: DataFrame) -> DataFrame:
+    """Type every row and give it a reason where it is not usable.
+
+    `regions` has region and timezone. The order of the checks decides which reason a row gets:
+    malformed, missing, unparseable, unknown region, the configured rules, repeated id.
+    """
+    source = settings.source
+    frame = clean.start_reasons(clean.map_columns(raw, source.columns))
+    frame = frame.withColumns({c: F.lit(None).cast("string") for c in EVENT_INPUTS if c not in source.columns})
+    kind = F.lower("event_type") if "event_type" in source.columns else F.lit("order")
+    frame = frame.withColumn("event_type", kind)
+    frame = clean.require(frame, ["event_time", "region", "event_type"])
+    frame = clean.parse_times(frame, "event_time", source.timezone)
+    frame = clean.parse_numbers(frame, ["quantity", "price"])
+    known = regions.select("region", F.col("timezone").alias("_zone"))
+    frame = frame.join(F.broadcast(known), "region", "left")
+    frame = clean.reject(frame, "region", "unknown_region", F.col("_zone").isNull())
+    frame = clean.apply_rules(frame, source.rules)
+    frame = frame.withColumn("event_id", F.coalesce("event_id", F.col(ROW_HASH)))
+    return clean.mark_duplicates(frame, ["event_id"], "repeated_id")
+
+
+def to_events(classified: DataFrame, ingest_id: str, user_key: str) -> DataFrame:
+    """Usable rows with date, amount and signed quantity; user ids only as a keyed hash.
+
+    A return counts negative whatever sign its quantity came with, so that it nets against sales.
+    """
+    pieces = F.coalesce("quantity", F.when(F.col("event_type").isin("order", "return"), 1.0))
+    signed = F.when(F.col("event_type") == "return", -F.abs(pieces)).otherwise(pieces)
+    kept = classified.where(F.col(clean.REASON).isNull() & ~F.col(clean.DUPLICATE))
+    return kept.withColumns(
+        {
+            "date": F.to_date(F.from_utc_timestamp("event_time", F.col("_zone"))),
+            "quantity": signed,
+            "amount": signed * F.col("price"),
+            "user_id": keyed_hash(F.col("user_id"), user_key),
+            "source_file": F.col(FILE),
+            "ingest_id": F.lit(ingest_id),
+        }
+    )
+
+
+def keyed_hash(value: Column, key: str) -> Column:
+    """SHA-256 of key, value and key again (envelope MAC); null stays null."""
+    return F.when(value.isNotNull(), F.substring(F.sha2(F.concat(F.lit(key), value, F.lit(key)), 256), 1, 32))

@@ -1,0 +1,36 @@
+"""Raw rows of a panel source to `panel`: one row per region and date."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from stspark.ingest import clean
+from stspark.ingest.read import FILE
+from stspark.settings import Covariate, Settings, Source
+
+
+def panel_columns(source: Source, covariates: tuple[Covariate, ...]) -> dict[str, str]:
+    """The source's mapping with its covariates: our name -> their column."""
+    own = {c.name: c.column or c.name for c in covariates if c.column is not None or c.file is None}
+    return {**source.columns, **own}
+
+
+def classify_panel(raw: DataFrame, settings: Settings, regions: DataFrame) -> DataFrame:
+    """Type every row and give it a reason where it is not usable; an empty target is a known gap, not an error."""
+    columns = panel_columns(settings.source, settings.covariates)
+    frame = clean.start_reasons(clean.map_columns(raw, columns))
+    frame = clean.require(frame, ["date", "region"])
+    frame = clean.parse_dates(frame, "date")
+    frame = clean.parse_numbers(frame, [c for c in columns if c not in ("date", "region")])
+    known = regions.select("region", F.lit(True).alias("_known"))
+    frame = frame.join(F.broadcast(known), "region", "left")
+    frame = clean.reject(frame, "region", "unknown_region", F.col("_known").isNull())
+    frame = clean.apply_rules(frame, settings.source.rules)
+    return clean.mark_duplicates(frame, ["region", "date"], "repeated_key")
+
+
+def to_panel(classified: DataFrame, ingest_id: str) -> DataFrame:
+    """Usable rows of the panel."""
+    kept = classified.where(F.col(clean.REASON).isNull() & ~F.col(clean.DUPLICATE))
+    return kept.withColumns({"source_file": F.col(FILE), "ingest_id": F.lit(ingest_id)})

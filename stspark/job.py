@@ -1,0 +1,185 @@
+"""What every job shares: arguments, exit codes, the run it belongs to, the closing summary."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timezone
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from stspark import __version__, progress, runs
+from stspark.config_file import check_files, load_settings
+from stspark.errors import InputError, UserError
+from stspark.session import build_session
+from stspark.settings import Settings
+from stspark.simulate import Shop, simulate
+from stspark.store import Store
+from stspark.tables import for_settings
+
+log = logging.getLogger("stspark")
+
+
+@dataclass
+class Job:
+    """One invocation: its settings, session and tables, and what it has to tell at the end."""
+
+    name: str
+    settings: Settings
+    spark: SparkSession
+    store: Store
+    asked_as_of: date | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    summary: dict[str, str] = field(default_factory=dict)
+    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    run: runs.Run | None = None
+    mlflow_run: str | None = None
+    report: str | None = None
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step of the pipeline and show its progress."""
+        begun = time.monotonic()
+        log.info("%s: starts", name)
+        with progress.watch(self.spark, name):
+            yield
+        self.seconds[name] = time.monotonic() - begun
+        log.info("%s: done in %.0f s", name, self.seconds[name])
+
+    def open_run(self) -> runs.Run:
+        """The run that config, data and as-of define; noted as running in `runs`."""
+        if self.run is None:
+            as_of = runs.resolve_as_of(self.store, self.asked_as_of, self.settings)
+            self.run = runs.identify(self.store, self.settings, as_of)
+            log.info("run %s, as of %s", self.run.run_id, as_of)
+            self._record("running")
+        return self.run
+
+    def close(self, status: str) -> None:
+        """Note the end of the run, if one was opened."""
+        if self.run is not None:
+            self._record(status)
+
+    def _record(self, status: str) -> None:
+        assert self.run is not None
+        self.store.merge("runs", runs.row(self, self.run, status), keep=runs.KEPT)
+
+
+def run_job(name: str, body: Callable[[Job], None], arguments: Sequence[str] | None = None) -> int:
+    """Parse arguments, run `body`, print the summary; return the exit code of the contract (0, 2 or 1)."""
+    _start_logging()
+    options = _parse(name, arguments)
+    try:
+        settings = load_settings(options.config, options.set)
+        _prepare(settings)
+        job = _open(name, settings, options.as_of)
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return 2
+    try:
+        body(job)
+        job.close("ok")
+    except UserError as mistake:
+        job.close("failed")
+        print(f"error: {mistake}", file=sys.stderr)
+        return 2
+    except BaseException:
+        _try_to_close(job)
+        raise
+    finally:
+        job.spark.sparkContext.setLogLevel("OFF")
+    print(_summary(job))
+    return 0
+
+
+def _try_to_close(job: Job) -> None:
+    """Note a failed run without hiding the error that ended it."""
+    try:
+        job.close("failed")
+    except Exception:
+        log.warning("the failure could not be noted in the table runs", exc_info=True)
+
+
+def _parse(name: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"spark-submit jobs/{name}.py", description=sys.modules["__main__"].__doc__ if arguments is None else None
+    )
+    parser.add_argument("--config", required=True, metavar="conf/DATASET.yaml", help="the data set's configuration")
+    parser.add_argument("--as-of", type=_day, metavar="YYYY-MM-DD", help="last day that the run may know (default: the last day of the data)")
+    parser.add_argument("--set", action="append", default=[], metavar="dotted.key=value", help="override a key of the config; repeatable")
+    return parser.parse_args(arguments)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no day; write YYYY-MM-DD") from error
+
+
+def _prepare(settings: Settings) -> None:
+    """Check all that can be checked before Spark starts; write the simulated files if they are asked for."""
+    if settings.simulate:
+        options = settings.simulate if isinstance(settings.simulate, dict) else {}
+        simulate(Path(settings.source.path).parent, settings.seed, Shop(**options))
+    check_files(settings)
+    for folder in (settings.warehouse, settings.reports):
+        _must_be_writable(folder)
+
+
+def _must_be_writable(folder: str) -> None:
+    if "://" in folder:
+        return
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".write-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(folder, f"cannot be written ({error.strerror})", "change warehouse or reports in the config, or its permissions") from error
+
+
+def _open(name: str, settings: Settings, as_of: date | None) -> Job:
+    log.info("stspark %s %s: %s", __version__, name, settings.title or settings.dataset)
+    spark = build_session(f"stspark {name} {settings.dataset}")
+    return Job(name, settings, spark, Store(spark, settings.home, for_settings(settings)), as_of)
+
+
+def _start_logging() -> None:
+    """Our own lines to stderr, with seconds since the start; nothing of the libraries below warnings."""
+    begun = time.monotonic()
+
+    class Elapsed(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return f"[{time.monotonic() - begun:6.1f}s] {record.getMessage()}" + (
+                "\n" + self.formatException(record.exc_info) if record.exc_info else ""
+            )
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Elapsed())
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+
+
+def _summary(job: Job) -> str:
+    facts = {
+        "run": job.run.run_id if job.run else "-",
+        **job.summary,
+        "seconds": ", ".join(f"{name} {value:.0f}" for name, value in job.seconds.items()),
+        "tables": job.settings.home,
+        **({"report": job.report} if job.report else {}),
+        **({"mlflow run": job.mlflow_run} if job.mlflow_run else {}),
+    }
+    width = max(len(key) for key in facts)
+    lines = [f"  {key:<{width}}  {value}" for key, value in facts.items() if value]
+    return "\n".join([f"{job.name} {job.settings.dataset}: ok", *lines])
+
+

@@ -1,0 +1,72 @@
+"""Checkpoints of the global network, one per cutoff, and forecasts from them; no Spark.
+
+`<cutoff>.pt` holds the weights (loaded with `weights_only`), `<cutoff>.json` the scaler, the network's size and
+how it was trained. The JSON is written last, by rename: a checkpoint without it does not exist.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stspark.models.deep.stcnn import STCNN, NetworkConfig, forecast
+from stspark.models.deep.windows import Scaler
+from stspark.snapshot import Floats, Snapshot, write_atomically
+
+
+@dataclass(frozen=True)
+class TrainedWith:
+    """How a checkpoint came about. key: hash of data, config and the cutoffs before it; loss: mean pinball
+    loss of the last epoch, in spreads."""
+
+    key: str
+    data_version: str
+    epochs: int
+    loss: float
+    network: NetworkConfig
+
+
+def save_checkpoint(folder: Path, cutoff: date, network: STCNN, scaler: Scaler, how: TrainedWith) -> None:
+    """Write the checkpoint of a cutoff, replacing an older one."""
+    content = io.BytesIO()
+    torch.save({name: value.cpu() for name, value in network.state_dict().items()}, content)
+    facts = asdict(how) | {"cutoff": cutoff.isoformat(), "scaler": scaler.to_dict()}
+    _facts_path(folder, cutoff).unlink(missing_ok=True)
+    write_atomically(folder / f"{cutoff}.pt", content.getvalue())
+    write_atomically(_facts_path(folder, cutoff), json.dumps(facts).encode())
+
+
+def read_facts(folder: Path, cutoff: date) -> dict[str, Any]:
+    """Return what `<cutoff>.json` says; FileNotFoundError where the checkpoint does not exist."""
+    facts: dict[str, Any] = json.loads(_facts_path(folder, cutoff).read_text())
+    return facts
+
+
+def is_finished(folder: Path, cutoff: date, key: str) -> bool:
+    """Tell whether a cutoff has a checkpoint made with `key`."""
+    return _facts_path(folder, cutoff).exists() and read_facts(folder, cutoff)["key"] == key
+
+
+def load_checkpoint(folder: Path, snapshot: Snapshot, cutoff: date) -> tuple[STCNN, Scaler]:
+    """Return the network and scaler of a cutoff."""
+    facts = read_facts(folder, cutoff)
+    size = facts["network"] | {"dilations": tuple(facts["network"]["dilations"])}
+    network = STCNN(snapshot.manifest, NetworkConfig(**size), snapshot.weights)
+    network.load_state_dict(torch.load(folder / f"{cutoff}.pt", weights_only=True))
+    return network, Scaler.from_dict(facts["scaler"])
+
+
+def predict(folder: Path, snapshot: Snapshot, cutoff: date) -> Floats:
+    """Forecast from a cutoff's checkpoint: [R, H, 1 + Q] point forecast and quantiles; see `stcnn.forecast`."""
+    network, scaler = load_checkpoint(folder, snapshot, cutoff)
+    return forecast(network, snapshot.known_on(cutoff), scaler)
+
+
+def _facts_path(folder: Path, cutoff: date) -> Path:
+    return folder / f"{cutoff}.json"

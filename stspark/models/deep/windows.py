@@ -1,0 +1,232 @@
+"""From a snapshot as known on a cutoff to the tensors that the network sees; numpy and torch, no Spark.
+
+Every number here is a function of the day it stands at and of earlier days, except the calendar and the
+known-future covariates of target days. Shapes: T days, H horizon, R regions, C channels, F target features.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from stspark.snapshot import Bools, Floats, Snapshot
+
+BASE_SEASONS = 4
+LEVEL_DAYS = 28
+YEAR_DAYS = 365.25
+LIMIT = 8.0
+"""Inputs and training targets further out than this many spreads are cut off; forecasts are not."""
+USUAL = math.asinh(1.0)
+"""a of a region's usual (median) day."""
+FEWEST_CHANGES = 14
+SMALLEST_SPREAD = 0.02
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """How a region's demand becomes a number of ordinary size; made from days up to the cutoff only.
+
+    a = arcsinh(y / scale) acts like a logarithm for large demand, like a straight line near 0, and takes
+    negative demand (returns). The network predicts (a - base) / spread. scale, spread: [R];
+    shift, width: [K] of the covariates; floor: no region ever went below zero.
+    """
+
+    scale: Floats
+    spread: Floats
+    shift: Floats
+    width: Floats
+    floor: bool
+
+    def forward(self, y: Floats) -> Floats:
+        """y: [..., R] in the target's unit -> a: [..., R]."""
+        return np.asarray(np.arcsinh(y / self.scale))
+
+    def backward(self, a: Floats) -> Floats:
+        """a: [..., R] -> y: [..., R], not below zero where the past never was."""
+        y = np.sinh(a) * self.scale
+        return np.maximum(y, 0.0) if self.floor else y
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able parameters; JSON keeps every bit of a float64."""
+        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> Scaler:
+        """Read what `to_dict` returned."""
+        arrays = {name: np.array(raw[name], dtype=np.float64) for name in ("scale", "spread", "shift", "width")}
+        return cls(**arrays, floor=bool(raw["floor"]))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One cutoff's panel: T days of past, T + H days of calendar.
+
+    past: [C, T, R] channels of each day; level: [T, R] mean of the last weeks in a-space;
+    season: [M, T + H, R] mean of the same weekday over the 4 seasons that end m = 1..M seasons earlier
+    (NaN where none was seen); known: [T + H, R, F] calendar and covariates; a: [T, R]; seen, alive: [T, R];
+    spread: [R].
+    """
+
+    past: Tensor
+    level: Tensor
+    season: Tensor
+    known: Tensor
+    a: Tensor
+    seen: Tensor
+    alive: Tensor
+    spread: Tensor
+    period: int
+    horizon: int
+
+    @property
+    def days(self) -> int:
+        """T."""
+        return int(self.a.shape[0])
+
+    def base(self, first: int, count: int) -> Tensor:
+        """[count, H, R] seasonal base of every target day, seen from `count` origins that start at `first`."""
+        steps = torch.arange(self.horizon)
+        target = torch.arange(first, first + count)[:, None] + 1 + steps[None, :]
+        found = self.season[(steps // self.period)[None, :], target]
+        return torch.where(torch.isnan(found), self.level[first : first + count, None, :], found)
+
+    def window(self, first: int, count: int, context: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the network takes for `count` origins that start at day `first`.
+
+        past: [C, context + count, R], 0 before day 0; known: [count + H - 1, R, F];
+        base: [count, H, R] over the origin's level, in spreads.
+        """
+        start, end = first - context, first + count
+        past = functional.pad(self.past[:, max(start, 0) : end], (0, 0, max(-start, 0), 0))
+        base = (self.base(first, count) - self.level[first:end, None, :]) / self.spread
+        return past, self.known[first + 1 : end + self.horizon], base
+
+    def targets(self, first: int, count: int) -> tuple[Tensor, Tensor]:
+        """Return (residual, mask), both [count, H, R], of origins whose target days lie in the past."""
+        day = torch.arange(first, first + count)[:, None] + 1 + torch.arange(self.horizon)[None, :]
+        residual = (self.a[day] - self.base(first, count)) / self.spread
+        mask = self.seen[day] & self.alive[first : first + count, None, :]
+        return residual.clamp(-LIMIT, LIMIT), mask.float()
+
+
+def fit_scaler(snapshot: Snapshot) -> Scaler:
+    """Estimate the scaler from all days of `snapshot` (cut it with `known_on` first)."""
+    regions = snapshot.y.shape[1]
+    scale, spread = np.ones(regions), np.ones(regions)
+    for r in range(regions):
+        seen = snapshot.observed[:, r]
+        size = np.abs(snapshot.y[seen & (snapshot.y[:, r] != 0.0), r])
+        scale[r] = np.median(size) if len(size) else 1.0
+        spread[r] = _spread(np.arcsinh(snapshot.y[:, r] / scale[r]), seen, snapshot.manifest.season)
+    covariates = np.ma.masked_invalid(snapshot.covariates[: len(snapshot.y)])
+    shift = covariates.mean(axis=(0, 1)).filled(0.0)
+    width = covariates.std(axis=(0, 1)).filled(0.0)
+    floor = not bool((snapshot.y[snapshot.observed] < 0.0).any())
+    return Scaler(scale, spread, shift, np.where(width > 1e-9, width, 1.0), floor)
+
+
+def _spread(a: Floats, seen: Bools, season: int) -> float:
+    """Size of the change from season to season, which is what the network must explain: a: [T]."""
+    both = seen[season:] & seen[:-season]
+    change = (a[season:] - a[:-season])[both]
+    if len(change) >= FEWEST_CHANGES:
+        return max(float(np.std(change)), SMALLEST_SPREAD)
+    return max(float(np.std(a[seen])), SMALLEST_SPREAD) if seen.sum() > 1 else 1.0
+
+
+def make_inputs(snapshot: Snapshot, scaler: Scaler) -> Inputs:
+    """Return the tensors of a snapshot that is already cut at its cutoff."""
+    manifest, days = snapshot.manifest, len(snapshot.y)
+    a = scaler.forward(snapshot.y)
+    usable = snapshot.observed & snapshot.alive
+    level = _level(a, usable, snapshot.alive)
+    seasons = -(-manifest.horizon // manifest.season)
+    season = np.stack([_seasonal_mean(a, usable, manifest, m) for m in range(1, seasons + 1)])
+    known = _known(snapshot, scaler)
+    yesterday = np.where(np.isnan(season[0, :days]), level, season[0, :days])
+    week = _trailing_mean(a, usable, manifest.season)
+    channels = [
+        (a - level) / scaler.spread,
+        (a - yesterday) / scaler.spread,
+        (np.where(np.isnan(week), level, week) - level) / scaler.spread,
+        (level - USUAL) / scaler.spread,
+        usable.astype(np.float64),
+    ]
+    past = np.stack([np.where(snapshot.alive, c, 0.0) for c in channels] + [snapshot.alive.astype(np.float64)])
+    past = np.concatenate([past, np.moveaxis(known[:days], 2, 0)])
+    return Inputs(
+        past=_tensor(past).clamp(-LIMIT, LIMIT), level=_tensor(level), season=_tensor(season), known=_tensor(known),
+        a=_tensor(a), seen=torch.from_numpy(usable), alive=torch.from_numpy(snapshot.alive),
+        spread=_tensor(scaler.spread), period=manifest.season, horizon=manifest.horizon,
+    )
+
+
+def known_width(covariates: int) -> int:
+    """F: features of a target day."""
+    return 7 + 4 + covariates
+
+
+def past_width(covariates: int) -> int:
+    """C: channels of a past day."""
+    return 6 + known_width(covariates)
+
+
+def _tensor(values: Floats) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def _trailing_mean(a: Floats, usable: Bools, days: int) -> Floats:
+    """[T, R] mean of the usable values of the last `days` days, NaN where there is none."""
+    total = np.cumsum(np.where(usable, a, 0.0), axis=0)
+    count = np.cumsum(usable, axis=0).astype(np.float64)
+    for sums in (total, count):
+        sums[days:] = sums[days:] - sums[:-days].copy()
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1.0), np.nan))
+
+
+def _level(a: Floats, usable: Bools, alive: Bools) -> Floats:
+    """[T, R] mean of the last weeks, else the last such mean, else the day's own (filled) value."""
+    level = _trailing_mean(a, usable, LEVEL_DAYS)
+    for t in range(1, len(level)):
+        level[t] = np.where(np.isnan(level[t]) & alive[t], level[t - 1], level[t])
+    return np.asarray(np.where(np.isnan(level), np.where(alive, a, 0.0), level))
+
+
+def _seasonal_mean(a: Floats, usable: Bools, manifest: Any, first: int) -> Floats:
+    """[T + H, R] mean over the usable days that lie first .. first + 3 seasons earlier, NaN where none."""
+    days, regions = a.shape
+    span = days + manifest.horizon
+    total, count = np.zeros((span, regions)), np.zeros((span, regions))
+    for m in range(first, first + BASE_SEASONS):
+        shift = m * manifest.season
+        length = min(days, span - shift)
+        if length > 0:
+            total[shift : shift + length] += np.where(usable, a, 0.0)[:length]
+            count[shift : shift + length] += usable[:length]
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1.0), np.nan))
+
+
+def _known(snapshot: Snapshot, scaler: Scaler) -> Floats:
+    """[T + H, R, F]: weekday (7), two waves of the year (4), standardised covariates (K).
+
+    The waves stay 0 until a full year was seen: before that they could only be extrapolated.
+    """
+    manifest, days = snapshot.manifest, len(snapshot.y)
+    span, regions = days + manifest.horizon, snapshot.y.shape[1]
+    dates = np.datetime64(manifest.first_date, "D") + np.arange(span)
+    weekday = np.eye(7)[(dates.astype(np.int64) + 3) % 7]
+    phase = 2 * np.pi * (dates - dates.astype("datetime64[Y]")).astype(np.int64) / YEAR_DAYS
+    waves = np.stack([np.sin(phase), np.cos(phase), np.sin(2 * phase), np.cos(2 * phase)], axis=1)
+    calendar = np.concatenate([weekday, waves * float(days > YEAR_DAYS)], axis=1)
+    covariates = np.full((span, regions, len(manifest.covariates)), np.nan)
+    covariates[: len(snapshot.covariates)] = snapshot.covariates[:span]
+    scaled = np.clip(np.nan_to_num((covariates - scaler.shift) / scaler.width), -LIMIT, LIMIT)
+    spread_out: NDArray[np.float64] = np.broadcast_to(calendar[:, None, :], (span, regions, calendar.shape[1]))
+    return np.concatenate([spread_out, scaled], axis=2)

@@ -1,0 +1,30 @@
+"""Names that several layers share: models, statuses, columns. Nothing is computed here."""
+
+from __future__ import annotations
+
+NAIVE = "seasonal_naive"
+CHAMPION = "champion"
+"""The region's chosen model, where a table or metric speaks of it as one."""
+GLOBAL_MODELS = ("stcnn",)
+
+OBSERVED, CLOSED, MISSING, IMPUTED = "observed", "closed", "missing", "imputed"
+"""Status of a region's day. Zero demand is `observed` with a target of 0."""
+
+EVENT_INPUTS = (
+    "event_id", "event_time", "event_type", "region", "user_id", "order_id", "item", "category", "quantity", "price",
+)
+"""What a source of events may map."""
+
+RESERVED = (
+    "region", "date", "target", "target_clean", "status", "orders", "users", "units", "price", "holiday",
+    "holiday_name", "is_closed",
+)
+"""Columns of region_day that a covariate must not be called."""
+
+ALL_REGIONS = "*"
+"""Stands for all regions together in `models` and `metrics`."""
+
+
+def quantile_column(q: float) -> str:
+    """Return the column of quantile `q`: 0.1 -> q10, 0.025 -> q2_5."""
+    return "q" + f"{100 * q:g}".replace(".", "_")

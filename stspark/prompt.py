@@ -1,0 +1,91 @@
+"""SQL over a data set's tables: one answer, or a prompt."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from stspark.config_file import load_settings
+from stspark.errors import InputError, UserError
+from stspark.session import build_session
+from stspark.store import Store
+from stspark.tables import for_settings
+
+ROWS_SHOWN = 1000
+
+
+def run_sql(arguments: Sequence[str] | None = None) -> int:
+    """Answer --query (or STSPARK_QUERY), else prompt; return 0, 2 for the user's mistakes."""
+    parser = argparse.ArgumentParser(prog="spark-submit jobs/sql.py", description="SQL over a data set's tables")
+    parser.add_argument("--config", required=True, metavar="conf/DATASET.yaml")
+    parser.add_argument("--query", default=os.environ.get("STSPARK_QUERY", ""), help="answer this and end")
+    options = parser.parse_args(arguments)
+    try:
+        settings = load_settings(options.config)
+        spark = build_session(f"stspark sql {settings.dataset}")
+        names = Store(spark, settings.home, for_settings(settings)).register()
+        if not names:
+            raise InputError(settings.home, "holds no tables yet", f"run `make run CONFIG={options.config}` first")
+        spark.sql(f"use `{settings.dataset}`")
+        if options.query.strip():
+            show(answer(spark, options.query))
+        else:
+            prompt(spark, settings.dataset, names)
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def answer(spark: SparkSession, query: str) -> DataFrame:
+    """The query's rows; InputError with Spark's own first line where it is wrong."""
+    try:
+        frame = spark.sql(query.strip().rstrip(";"))
+        frame.limit(0).collect()
+    except PySparkException as error:
+        raise InputError("query", str(error).splitlines()[0], "mend the query; `show tables` lists the tables") from error
+    return frame
+
+
+def show(frame: DataFrame) -> None:
+    """Print rows as an aligned table, at most ROWS_SHOWN."""
+    rows = frame.limit(ROWS_SHOWN + 1).collect()
+    cells = [frame.columns, *([_text(v) for v in row] for row in rows[:ROWS_SHOWN])]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(frame.columns))]
+    for number, line in enumerate(cells):
+        print("  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip())
+        if number == 0:
+            print("  ".join("-" * width for width in widths))
+    print(f"({len(rows):,} rows)" if len(rows) <= ROWS_SHOWN else f"(the first {ROWS_SHOWN:,} rows; add a limit)")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "null"
+    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def prompt(spark: SparkSession, dataset: str, names: Sequence[str]) -> None:
+    """Read statements that end with ; and answer them, until end of input, quit or exit."""
+    print(f"{dataset}: {', '.join(names)}\nEnd a statement with ; and leave with quit;")
+    statement = ""
+    while True:
+        try:
+            statement += input("stspark> " if not statement else "      -> ") + "\n"
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+        if statement.strip().lower().rstrip(";") in ("quit", "exit"):
+            return
+        if not statement.strip().endswith(";"):
+            continue
+        try:
+            show(answer(spark, statement))
+        except UserError as mistake:
+            print(f"error: {mistake}")
+        statement = ""

@@ -1,0 +1,77 @@
+"""Builds the SparkSession: the only module that does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark.errors import PySparkRuntimeError
+from pyspark.sql import SparkSession
+
+from stspark.errors import EnvironmentMistake
+
+THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+"""One compute thread per Python worker: workers are the parallelism, and must not fight over cores."""
+
+
+def build_session(name: str, master: str | None = None) -> SparkSession:
+    """Start (or join) the session of a job, with Delta, UTC and Arrow on.
+
+    Settings given to spark-submit win. Raises EnvironmentMistake where Java or the Delta jars are missing.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(name)  # type: ignore[attr-defined]
+    if master:
+        builder = builder.master(master)
+    for key, value in _settings().items():
+        builder = builder.config(key, value)
+    try:
+        spark: SparkSession = builder.getOrCreate()
+        spark.sparkContext.setLogLevel("ERROR")
+        spark._jvm.java.lang.Class.forName(  # type: ignore[union-attr]
+            "io.delta.sql.DeltaSparkSessionExtension", True, spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
+        )
+    except PySparkRuntimeError as error:
+        raise EnvironmentMistake("Java", f"Spark could not start ({error.getCondition()})", "install Java 17 and set JAVA_HOME") from error
+    except Exception as error:
+        if "ClassNotFoundException" not in str(error):
+            raise
+        raise EnvironmentMistake(
+            "Delta jars", "are not on Spark's class path", "run `make setup`, or submit with --packages io.delta:delta-spark_4.2_2.13:4.4.0"
+        ) from error
+    return spark
+
+
+def _settings() -> dict[str, str]:
+    """Session settings that are not already given to spark-submit."""
+    from pyspark import SparkConf
+
+    given = SparkConf()
+    cores = os.cpu_count() or 2
+    wanted = {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.shuffle.partitions": str(2 * cores),
+        "spark.databricks.delta.snapshotPartitions": "1",
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(cores),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+        "spark.sql.ansi.enabled": "true",
+        "spark.executorEnv.NIXTLA_NUMBA_CACHE": "1",
+        **{f"spark.executorEnv.{name}": value for name, value in THREADS.items()},
+    }
+    return {key: value for key, value in wanted.items() if not given.contains(key)}
+
+
+def slots(spark: SparkSession) -> int:
+    """Tasks that can run at once now."""
+    return spark.sparkContext.defaultParallelism
+
+
+def package_root() -> Path:
+    """Folder that holds the package, for children that start without it."""
+    return Path(__file__).resolve().parent.parent

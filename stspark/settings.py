@@ -1,0 +1,269 @@
+"""A data set's configuration: one YAML file, typed, frozen, checked before Spark starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from stspark import names
+
+
+class Section(BaseModel):
+    """A part of the config file; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rule(Section):
+    """A row is kept where `keep` (a SQL condition over our column names) is true."""
+
+    name: str
+    column: str
+    keep: str
+
+
+class Lookup(Section):
+    """A further file joined to the source's rows on `key`; rows of the source are neither lost nor multiplied."""
+
+    path: str
+    key: str
+    """Key column of the lookup's file."""
+    on: str | None = None
+    """Key column on the source's side, where it is named otherwise."""
+    columns: tuple[str, ...]
+
+
+class Source(Section):
+    """Where raw rows lie and what their columns mean."""
+
+    kind: Literal["events", "panel"]
+    path: str
+    pattern: str = "*"
+    published: str = ""
+    """Where the data set can be had, for the error when it is not there."""
+    encoding: str = "UTF-8"
+    separator: str = ","
+    timezone: str = "UTC"
+    """Zone of times that carry no offset of their own."""
+    columns: dict[str, str]
+    """Our name: their column, or `sql: …` for an expression over their columns."""
+    lookups: tuple[Lookup, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    max_rejected_share: float = Field(default=0.2, ge=0, le=1)
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str], info: Any) -> dict[str, str]:
+        kind = info.data.get("kind")
+        needed = {"events": {"event_time", "region"}, "panel": {"date", "region", "target"}}.get(kind, set())
+        if missing := sorted(needed - set(columns)):
+            raise ValueError(f"has no entry for {', '.join(missing)}; a source of kind {kind} needs it")
+        if kind == "events" and (unknown := sorted(set(columns) - set(names.EVENT_INPUTS))):
+            raise ValueError(f"has unknown entry '{unknown[0]}'; known are {', '.join(names.EVENT_INPUTS)}")
+        return columns
+
+
+class Regions(Section):
+    """Places. Without a file the regions are those of the data, without neighbours."""
+
+    file: str | None = None
+    columns: dict[str, str] = {}
+    """Our name: their column, where the file names it otherwise."""
+    only: tuple[str, ...] | None = None
+    """Use these regions of the file; by default all that have data."""
+    unplaced: tuple[str, ...] = ()
+    """Regions that are known to have no place and no row in the file."""
+    unknown: Literal["error", "reject"] = "error"
+    """What to do with a region that neither the file nor `unplaced` knows."""
+    timezone: str | None = None
+    """One zone for every region's day, instead of the file's."""
+    country: str | None = None
+    """Country of regions for which the file names none."""
+    neighbours: int = Field(default=4, ge=1)
+
+
+class Target(Section):
+    """What is forecast, made from events or taken from the panel."""
+
+    name: str
+    measure: Literal["amount", "units", "orders", "users", "events"] = "amount"
+    event_types: tuple[str, ...] = ("order", "return")
+    non_negative: bool = True
+
+
+class Time(Section):
+    """Frequency and periods; season and horizon count days. The panel spans start to end, where given."""
+
+    frequency: Literal["D"] = "D"
+    horizon: int = Field(default=7, ge=1)
+    season: int = Field(default=7, ge=1)
+    start: date | None = None
+    end: date | None = None
+    """Last complete day of the data."""
+
+
+class Calendar(Section):
+    """Days that are known ahead for everybody."""
+
+    holidays: bool = True
+    shopping_events: str | None = None
+    """File of event, date, days_before, days_after, countries."""
+    events: tuple[str, ...] | None = None
+    """Which of its events matter here; by default all of them."""
+
+
+class Covariate(Section):
+    """A column beside the target. Known-future ones may come from a file of region, date and the column."""
+
+    name: str
+    known: Literal["future", "past"]
+    column: str | None = None
+    """Its column in the source or file, where that is named otherwise."""
+    file: str | None = None
+    fill: float = 0.0
+    """Value of a region and day for which none is given."""
+
+
+class Closed(Section):
+    """Days on which there is no business; known ahead, except those found in the data."""
+
+    weekdays: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ()
+    dates: tuple[date, ...] = ()
+    file: str | None = None
+    """region, date; an empty region means all."""
+    days_without_events: bool = False
+    """True: a day on which no region has any event was closed."""
+
+
+class Backtest(Section):
+    """Rolling origin: `windows` cutoffs, `step` days apart, the last one a horizon before the as-of day."""
+
+    windows: int = Field(default=4, ge=1)
+    step: int = Field(default=7, ge=1)
+
+
+class Model(BaseModel):
+    """A model's name and its own options (checked by the model)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Fleet(Section):
+    """How per-region models are spread and bounded."""
+
+    packs: int | None = Field(default=None, ge=1)
+    """Number of tasks; by default four a slot."""
+    fit_seconds: int = Field(default=60, ge=1)
+
+
+class Training(Section):
+    """How the global model is trained; its further options stand in its entry of `models`."""
+
+    gpu: Literal["auto", "always", "never"] = "auto"
+    processes: int = Field(default=2, ge=1)
+
+
+class Settings(Section):
+    """The whole config file."""
+
+    dataset: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str = ""
+    seed: int = 1
+    simulate: dict[str, Any] | bool = False
+    """True or the shop's own options: write a simulated shop's files first."""
+    source: Source
+    regions: Regions = Regions()
+    target: Target
+    time: Time = Time()
+    calendar: Calendar = Calendar()
+    covariates: tuple[Covariate, ...] = ()
+    closed: Closed = Closed()
+    backtest: Backtest = Backtest()
+    quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    models: tuple[Model, ...] = Field(min_length=1)
+    fleet: Fleet = Fleet()
+    training: Training = Training()
+    warehouse: str = "warehouse"
+    reports: str = "reports"
+    tracking_uri: str | None = None
+    """MLflow's tracking URI; by default an SQLite file in the warehouse."""
+
+    @field_validator("quantiles")
+    @classmethod
+    def _rising(cls, quantiles: tuple[float, ...]) -> tuple[float, ...]:
+        if list(quantiles) != sorted(set(quantiles)) or not all(0 < q < 1 for q in quantiles):
+            raise ValueError("must rise strictly within (0, 1)")
+        return quantiles
+
+    @field_validator("models")
+    @classmethod
+    def _with_naive(cls, models: tuple[Model, ...]) -> tuple[Model, ...]:
+        repeated = sorted({m.name for m in models if [n.name for n in models].count(m.name) > 1})
+        if repeated:
+            raise ValueError(f"names '{repeated[0]}' twice; give each model once")
+        if names.NAIVE not in {m.name for m in models}:
+            raise ValueError(f"lacks '{names.NAIVE}', which every comparison needs; add it")
+        return models
+
+    @model_validator(mode="after")
+    def _files_of_covariates(self) -> Settings:
+        for covariate in self.covariates:
+            if self.source.kind == "events" and covariate.file is None:
+                raise ValueError(
+                    f"covariates: '{covariate.name}' has no file; with a source of events a covariate comes from one"
+                )
+            if covariate.name in names.RESERVED:
+                raise ValueError(f"covariates: '{covariate.name}' is a column of region_day already; name it otherwise")
+        return self
+
+    @property
+    def home(self) -> str:
+        """Folder of this data set's tables."""
+        return f"{self.warehouse}/{self.dataset}"
+
+    @property
+    def quantile_columns(self) -> tuple[str, ...]:
+        return tuple(names.quantile_column(q) for q in self.quantiles)
+
+    @property
+    def known_future(self) -> tuple[Covariate, ...]:
+        return tuple(c for c in self.covariates if c.known == "future")
+
+    @property
+    def past_only(self) -> tuple[Covariate, ...]:
+        return tuple(c for c in self.covariates if c.known == "past")
+
+    @property
+    def regional_models(self) -> tuple[Model, ...]:
+        return tuple(m for m in self.models if m.name not in names.GLOBAL_MODELS)
+
+    @property
+    def global_models(self) -> tuple[Model, ...]:
+        return tuple(m for m in self.models if m.name in names.GLOBAL_MODELS)
+
+    def fingerprint(self) -> str:
+        """Hash of what decides the numbers (not of where they are written)."""
+        where = {"warehouse", "reports", "tracking_uri", "title", "fleet"}
+        text = json.dumps(self.model_dump(mode="json", exclude=where), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def input_files(self) -> dict[str, Path]:
+        """Single files that the config names, by key."""
+        named = {
+            "regions.file": self.regions.file,
+            "calendar.shopping_events": self.calendar.shopping_events,
+            "closed.file": self.closed.file,
+            **{f"covariates.{c.name}.file": c.file for c in self.covariates},
+            **{f"source.lookups.{k}.path": lookup.path for k, lookup in enumerate(self.source.lookups)},
+        }
+        return {key: Path(value) for key, value in named.items() if value is not None}

@@ -1,0 +1,122 @@
+"""Regions as places: reading them, ordering them along a Hilbert curve, weighting neighbours."""
+
+from __future__ import annotations
+
+import zoneinfo
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stspark.errors import InputError, nearest
+from stspark.settings import Regions
+
+EARTH_RADIUS_KM = 6371.0088
+HILBERT_BITS = 12
+COLUMNS = ("region", "name", "country", "lat", "lng", "timezone", "parent")
+
+
+def read_regions(settings: Regions) -> pd.DataFrame | None:
+    """The configured regions (columns region … position), or None where there is no file.
+
+    A file may have many points per region (as a table of addresses has): a region's place is then their median.
+    """
+    if settings.file is None:
+        return None
+    path = Path(settings.file)
+    raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    mapping = {ours: settings.columns.get(ours, ours) for ours in COLUMNS}
+    for ours in ("region", "lat", "lng"):
+        if mapping[ours] not in raw.columns:
+            near = nearest(mapping[ours], raw.columns)
+            raise InputError(str(path), f"has no column '{mapping[ours]}'", f"nearest is '{near}'; mend regions.columns")
+    table = pd.DataFrame({ours: raw[theirs].str.strip() for ours, theirs in mapping.items() if theirs in raw.columns})
+    for axis, bound in (("lat", 90.0), ("lng", 180.0)):
+        number = pd.to_numeric(table[axis], errors="coerce")
+        bad = number.isna() | (number.abs() > bound)
+        if bad.any():
+            row = table[bad].iloc[0]
+            raise InputError(f"{path}: {axis}", f"'{row[axis]}' of region '{row['region']}' is no {axis}", f"use degrees within ±{bound:g}")
+        table[axis] = number
+    others = {c: "first" for c in table.columns if c not in ("region", "lat", "lng")}
+    table = table.groupby("region", as_index=False).agg({"lat": "median", "lng": "median", **others})
+    if settings.only is not None:
+        table = table[table["region"].isin(settings.only)]
+    return complete(table, settings)
+
+
+def complete(table: pd.DataFrame, settings: Regions) -> pd.DataFrame:
+    """Add unplaced regions, defaults for what is missing, and the position in the spatial order."""
+    extra = pd.DataFrame({"region": [r for r in settings.unplaced if r not in set(table["region"])]})
+    table = pd.concat([table, extra], ignore_index=True)
+    for column in COLUMNS:
+        if column not in table:
+            table[column] = np.nan if column in ("lat", "lng") else None
+    table["name"] = table["name"].fillna(table["region"])
+    table["country"] = table["country"].fillna(settings.country)
+    table["timezone"] = settings.timezone or table["timezone"].fillna("UTC")
+    for zone in table["timezone"].unique():
+        if zone not in zoneinfo.available_timezones():
+            raise InputError(f"regions: timezone '{zone}'", "is not an IANA time zone", "write for example Europe/London")
+    table["position"] = spatial_order(table["lat"].to_numpy(float), table["lng"].to_numpy(float), list(table["region"]))
+    return table[[*COLUMNS, "position"]].sort_values("position", ignore_index=True)
+
+
+def spatial_order(lat: NDArray[np.float64], lng: NDArray[np.float64], names: list[str]) -> NDArray[np.int64]:
+    """Position [n] of each place along a Hilbert curve over the bounding box; places without one come last."""
+    known = ~(np.isnan(lat) | np.isnan(lng))
+    index = np.full(len(lat), np.iinfo(np.int64).max, dtype=np.int64)
+    if known.any():
+        side = 2**HILBERT_BITS - 1
+        x, y = (_scaled(v[known], side) for v in (lng, lat))
+        index[known] = [hilbert_index(int(a), int(b), HILBERT_BITS) for a, b in zip(x, y, strict=True)]
+    order = sorted(range(len(lat)), key=lambda i: (index[i], names[i]))
+    position = np.empty(len(lat), dtype=np.int64)
+    position[order] = np.arange(len(lat))
+    return position
+
+
+def _scaled(values: NDArray[np.float64], side: int) -> NDArray[np.int64]:
+    span = values.max() - values.min()
+    return np.zeros(len(values), dtype=np.int64) if span == 0 else ((values - values.min()) / span * side).astype(np.int64)
+
+
+def hilbert_index(x: int, y: int, bits: int) -> int:
+    """Distance along the Hilbert curve of cell (x, y) on a 2^bits grid (Hamilton, CS-2006-07, 2-d case)."""
+    distance = 0
+    s = 2 ** (bits - 1)
+    while s:
+        rx, ry = int(x & s > 0), int(y & s > 0)
+        distance += s * s * ((3 * rx) ^ ry)
+        if ry == 0:
+            if rx:
+                x, y = s - 1 - (x & (s - 1)), s - 1 - (y & (s - 1))
+            x, y = y, x
+        s //= 2
+    return distance
+
+
+def haversine_km(lat: NDArray[np.float64], lng: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Great-circle distances [n, n] in km (Sinnott 1984)."""
+    phi, lam = np.radians(lat), np.radians(lng)
+    half = np.sin((phi[:, None] - phi) / 2) ** 2 + np.cos(phi[:, None]) * np.cos(phi) * np.sin((lam[:, None] - lam) / 2) ** 2
+    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
+
+
+def nearest_edges(regions: pd.DataFrame, neighbours: int) -> pd.DataFrame:
+    """The k nearest placed regions of each placed region, equal weights that sum to 1.
+
+    Returns region, neighbour, distance_km, weight; a region without a place has no edges (an island).
+    """
+    placed = regions[regions["lat"].notna()].reset_index(drop=True)
+    k = min(neighbours, len(placed) - 1)
+    columns = ["region", "neighbour", "distance_km", "weight"]
+    if k < 1:
+        return pd.DataFrame(columns=columns)
+    distance = haversine_km(placed["lat"].to_numpy(float), placed["lng"].to_numpy(float))
+    np.fill_diagonal(distance, np.inf)
+    order = np.argsort(distance, axis=1, kind="stable")[:, :k]
+    names = placed["region"].to_numpy()
+    rows = [(names[i], names[j], float(distance[i, j]), 1.0 / k) for i in range(len(names)) for j in order[i]]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,157 @@
+"""The Delta tables of one data set: the only module that imports delta."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from delta.exceptions.captured import (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+
+from stspark.errors import InputError
+from stspark.tables import Table
+
+log = logging.getLogger("stspark")
+
+CONFLICTS = (
+    ConcurrentAppendException,
+    ConcurrentDeleteReadException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentWriteException,
+    ConcurrentTransactionException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
+TRIES = 5
+T = TypeVar("T")
+
+
+class Store:
+    """Reads and writes a data set's tables under `home`; remembers the Delta versions of both."""
+
+    def __init__(self, spark: SparkSession, home: str, tables: dict[str, Table]) -> None:
+        self.spark, self.home, self.tables = spark, home if "://" in home else str(Path(home).absolute()), tables
+        self.versions_read: dict[str, int] = {}
+        self.versions_written: dict[str, int] = {}
+
+    def path(self, name: str) -> str:
+        return f"{self.home}/{name}"
+
+    def exists(self, name: str) -> bool:
+        return DeltaTable.isDeltaTable(self.spark, self.path(name))
+
+    def version(self, name: str) -> int:
+        """Newest Delta version of a table."""
+        return int(DeltaTable.forPath(self.spark, self.path(name)).history(1).first()["version"])  # type: ignore[index]
+
+    def read(self, name: str) -> DataFrame:
+        """The table as it is now; InputError where no job has made it yet."""
+        if not self.exists(name):
+            raise InputError(
+                f"table {name} in {self.home}", "does not exist", f"run jobs/{MAKERS[name]}.py or jobs/pipeline.py first"
+            )
+        if name not in self.versions_read:
+            self.versions_read[name] = self.version(name)
+        return self.spark.read.format("delta").load(self.path(name))
+
+    def create(self, name: str) -> None:
+        """Create the table if it is not there; replace it when its declared columns have changed."""
+        table = self.tables[name]
+        if self.exists(name):
+            have = self.spark.read.format("delta").load(self.path(name)).schema
+            if [(f.name, f.dataType) for f in have] == [(f.name, f.dataType) for f in table.schema()]:
+                return
+            log.info("table %s: columns have changed, the table is made anew (old versions remain)", name)
+        builder = DeltaTable.createOrReplace(self.spark).location(self.path(name)).comment(table.comment)
+        for column in table.columns:
+            builder = builder.addColumn(
+                column.name, column.type, nullable=column.name not in table.keys, comment=column.comment
+            )
+        if table.clustered:
+            builder = builder.clusterBy(*table.clustered)
+        builder.execute()
+
+    def replace(self, name: str, frame: DataFrame, where: str | None = None) -> None:
+        """Replace the table's rows, or those that satisfy `where`, in one commit: twice is once."""
+        self.create(name)
+        table = self.tables[name]
+        rows = table.select(frame)
+
+        def write() -> None:
+            writer = rows.write.format("delta").mode("overwrite")
+            (writer.option("replaceWhere", where) if where else writer).save(self.path(name))
+
+        _retrying(write, name)
+        self._written(name)
+
+    def merge(self, name: str, frame: DataFrame, keep: tuple[str, ...] = ()) -> None:
+        """Insert or update by the table's keys; columns in `keep` hold their old value where the new is null."""
+        self.create(name)
+        table = self.tables[name]
+        rows = table.select(frame)
+        match = " and ".join(f"old.`{k}` = new.`{k}`" for k in table.keys)
+        updates = {
+            c: f"coalesce(new.`{c}`, old.`{c}`)" if c in keep else f"new.`{c}`" for c in table.column_names
+        }
+
+        def write() -> None:
+            target = DeltaTable.forPath(self.spark, self.path(name)).alias("old")
+            target.merge(rows.alias("new"), match).whenMatchedUpdate(set=updates).whenNotMatchedInsertAll().execute()
+
+        _retrying(write, name)
+        self._written(name)
+
+    def _written(self, name: str) -> None:
+        self.versions_written[name] = self.version(name)
+
+    def register(self) -> list[str]:
+        """Make `<dataset>.<table>` and `<dataset>.forecast_latest` known to this session's SQL; return the names."""
+        database = self.home.rsplit("/", 1)[-1]
+        self.spark.sql(f"create database if not exists `{database}`")
+        there = [name for name in self.tables if self.exists(name)]
+        for name in there:
+            self.spark.sql(f"create table if not exists `{database}`.`{name}` using delta location '{self.path(name)}'")
+        if {"forecasts", "runs"} <= set(there):
+            self.spark.sql(f"create or replace view `{database}`.forecast_latest as {latest_query(database)}")
+            there.append("forecast_latest")
+        return there
+
+
+MAKERS = {
+    "ingested_files": "ingest", "events": "ingest", "events_rejected": "ingest", "panel": "ingest",
+    "regions": "features", "region_edges": "features", "calendar": "features", "region_day": "features",
+    "backtests": "train", "models": "train", "forecasts": "forecast", "metrics": "evaluate", "runs": "pipeline",
+}
+"""Which job makes a table."""
+
+
+def latest_query(database: str) -> str:
+    """Champion rows of the newest successful run: the latest as-of, then the latest start."""
+    newest = (
+        f"select max_by(run_id, struct(as_of, started)) from `{database}`.runs "
+        f"where status = 'ok' and run_id in (select run_id from `{database}`.forecasts)"
+    )
+    return f"select * from `{database}`.forecasts where is_champion and run_id = ({newest})"
+
+
+def _retrying(write: Callable[[], T], name: str) -> T:
+    """Run `write`, again after a conflict with another writer, at most TRIES times with growing pauses."""
+    for attempt in range(1, TRIES):
+        try:
+            return write()
+        except CONFLICTS as conflict:
+            log.info("table %s: another writer was first (%s), trying again", name, type(conflict).__name__)
+            time.sleep(0.5 * 2**attempt)
+    return write()

@@ -1,0 +1,319 @@
+"""Every table, declared once: columns, types, comments, keys. Schemas, DDL and merges derive from here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType, _parse_datatype_string
+
+from stspark.calendar import event_columns
+from stspark.settings import Settings
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its Spark SQL type and what an analyst reads about it."""
+
+    name: str
+    type: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its keys identify a row and are never null; rows are clustered by `clustered`."""
+
+    name: str
+    comment: str
+    keys: tuple[str, ...]
+    columns: tuple[Column, ...]
+    clustered: tuple[str, ...] = ()
+
+    @property
+    def column_names(self) -> list[str]:
+        return [c.name for c in self.columns]
+
+    def with_columns(self, more: Iterable[Column]) -> Table:
+        """The same table with further columns at its end."""
+        return replace(self, columns=(*self.columns, *more))
+
+    def schema(self) -> StructType:
+        """The Spark schema, in order."""
+        ddl = ", ".join(f"`{c.name}` {c.type}" for c in self.columns)
+        schema = _parse_datatype_string(ddl)
+        assert isinstance(schema, StructType)
+        return schema
+
+    def select(self, frame: DataFrame) -> DataFrame:
+        """Exactly this table's columns, in its order and types; columns that `frame` lacks are null."""
+        have = set(frame.columns)
+        return frame.select(
+            *(
+                (F.col(f"`{c.name}`") if c.name in have else F.lit(None)).cast(c.type).alias(c.name)
+                for c in self.columns
+            )
+        )
+
+
+def _columns(**declared: str) -> tuple[Column, ...]:
+    """`name="type: comment"` pairs as columns."""
+    return tuple(Column(name, *(part.strip() for part in text.split(":", 1))) for name, text in declared.items())
+
+
+INGESTED_FILES = Table(
+    "ingested_files",
+    "One row per input file: rows_read = rows_kept + rows_rejected + rows_duplicate",
+    ("source_file",),
+    _columns(
+        source_file="string: name of the input file",
+        content_hash="string: SHA-256 of the file's bytes; the same content is read once",
+        rows_read="bigint: data rows in the file",
+        rows_kept="bigint: rows that went to events or panel",
+        rows_rejected="bigint: rows that went to events_rejected",
+        rows_duplicate="bigint: exact repeats of a kept row, dropped",
+        ingest_id="string: the ingest that read the file",
+    ),
+)
+
+EVENTS = Table(
+    "events",
+    "One row per cleaned event",
+    ("event_id",),
+    _columns(
+        event_id="string: the source's id, or a hash of the whole row",
+        event_time="timestamp: instant of the event (UTC)",
+        date="date: local day of the region",
+        region="string: region",
+        event_type="string: view, cart, order, return and others",
+        user_id="string: keyed hash of the user's id; null where unknown",
+        order_id="string: order or invoice that the event belongs to",
+        item="string: item or stock code",
+        category="string: category of the item",
+        quantity="double: pieces; negative for a return",
+        price="double: price of a piece",
+        amount="double: quantity x price; negative for a return",
+        source_file="string: input file",
+        ingest_id="string: the ingest that wrote the row",
+    ),
+    ("region", "date"),
+)
+
+EVENTS_REJECTED = Table(
+    "events_rejected",
+    "One row per input row that was not used, and why",
+    (),
+    _columns(
+        reason="string: reason code, or the name of the configured rule",
+        column="string: our name of the column at fault; null where the whole row is",
+        raw_text="string: the row as it was read (JSON of the source's columns)",
+        source_file="string: input file",
+        line="bigint: line in the file, where known",
+        ingest_id="string: the ingest that rejected the row",
+    ),
+)
+
+PANEL = Table(
+    "panel",
+    "One row per region and date of a source that is a panel already",
+    ("region", "date"),
+    _columns(
+        region="string: region",
+        date="date: day",
+        target="double: the target as given; null = not known",
+        source_file="string: input file",
+        ingest_id="string: the ingest that wrote the row",
+    ),
+    ("region", "date"),
+)
+
+REGIONS = Table(
+    "regions",
+    "One row per region",
+    ("region",),
+    _columns(
+        region="string: region",
+        name="string: name for people",
+        country="string: ISO 3166-1 code, for public holidays",
+        lat="double: latitude of the centre, degrees; null = no place",
+        lng="double: longitude of the centre, degrees",
+        timezone="string: IANA zone in which the region's days are counted",
+        parent="string: the group that the region belongs to",
+        position="int: place in the spatial (Hilbert) order, from 0",
+    ),
+)
+
+REGION_EDGES = Table(
+    "region_edges",
+    "One row per directed neighbour pair; the weights of a region sum to 1",
+    ("region", "neighbour"),
+    _columns(
+        region="string: the region that is influenced",
+        neighbour="string: the region that influences it",
+        distance_km="double: great-circle distance of the centres, km",
+        weight="double: row-standardised weight",
+    ),
+)
+
+CALENDAR = Table(
+    "calendar",
+    "One row per region and date, past and coming: all that is known ahead",
+    ("region", "date"),
+    _columns(
+        region="string: region",
+        date="date: day",
+        is_closed="boolean: known to be closed on that day",
+        holiday="double: 1 on a public holiday, else 0 (known ahead)",
+        holiday_name="string: name of the public holiday",
+    ),
+    ("region", "date"),
+)
+
+REGION_DAY = Table(
+    "region_day",
+    "One row per region and day, without gaps: the table that models learn from",
+    ("region", "date"),
+    _columns(
+        region="string: region",
+        date="date: local day of the region",
+        target="double: what is forecast; null where closed or missing, 0 is a true zero",
+        status="string: observed, closed, missing or imputed",
+        target_clean="double: target with closed and missing days filled from earlier days only",
+        orders="bigint: distinct orders of the day",
+        users="bigint: distinct known users of the day, any event",
+        units="double: pieces sold net of returns",
+        price="double: mean price of a piece ordered on the day",
+        is_closed="boolean: known ahead to be closed",
+        holiday="double: 1 on a public holiday, else 0 (known ahead)",
+        holiday_name="string: name of the public holiday",
+        lag_1="double: target_clean of the day before (as-of: the day before)",
+        lag_7="double: target_clean a week before (as-of: the day before)",
+        lag_14="double: target_clean two weeks before (as-of: the day before)",
+        lag_364="double: target_clean of the same weekday last year (as-of: the day before)",
+        mean_7="double: mean target_clean of the 7 days before (as-of: the day before)",
+        mean_28="double: mean target_clean of the 28 days before (as-of: the day before)",
+        sd_28="double: standard deviation of target_clean of the 28 days before (as-of: the day before)",
+        spatial_lag_1="double: weighted target_clean of the neighbours the day before (as-of: the day before)",
+        spatial_mean_7="double: weighted mean_7 of the neighbours (as-of: the day before)",
+    ),
+    ("region", "date"),
+)
+
+BACKTESTS = Table(
+    "backtests",
+    "One row per run, cutoff, region, date and model: what would have been forecast, and what came",
+    ("run_id", "cutoff", "region", "date", "model"),
+    _columns(
+        run_id="string: run",
+        cutoff="date: last day of training data",
+        region="string: region",
+        date="date: forecast day",
+        model="string: model",
+        horizon="int: days after the cutoff, from 1",
+        status="string: status of the day in region_day",
+        y="double: actual target; null where closed or missing",
+        y_hat="double: point forecast",
+        fallback_used="string: model that stood in for one that failed; null = none",
+    ),
+    ("run_id", "region", "date"),
+)
+
+MODELS = Table(
+    "models",
+    "One row per run, region (or * for all) and model",
+    ("run_id", "region", "model"),
+    _columns(
+        run_id="string: run",
+        region="string: region; * = one model for all",
+        model="string: model",
+        status="string: ok, failed, timeout or skipped",
+        error="string: the exact error, where there was one",
+        fallback_used="string: model that stands in for this one; null = none",
+        fit_seconds="double: seconds spent on all fits and back-test forecasts of the pair",
+        n_fits="int: fits in this run, back-test included",
+        parameters="string: parameters of the last fit (JSON), readable",
+        artefact="string: the fitted model: JSON for regional models, a checkpoint's path for global ones",
+    ),
+    ("run_id", "region"),
+)
+
+FORECASTS = Table(
+    "forecasts",
+    "One row per run, region, date and model",
+    ("run_id", "region", "date", "model"),
+    _columns(
+        run_id="string: run",
+        as_of="date: last day that the run knew",
+        region="string: region",
+        date="date: forecast day",
+        model="string: model",
+        horizon="int: days after as_of, from 1",
+        y_hat="double: point forecast, in the target's unit",
+        is_champion="boolean: the region's chosen model",
+        fallback_used="string: model that stood in for one that failed; null = none",
+    ),
+    ("run_id", "region", "date"),
+)
+
+METRICS = Table(
+    "metrics",
+    "One row per run, level, region, model, horizon and metric",
+    ("run_id", "source", "level", "region", "model", "horizon", "metric"),
+    _columns(
+        run_id="string: run",
+        source="string: backtest, or actuals for forecasts whose days have come",
+        level="string: region, or all for all regions together",
+        region="string: region; * = all",
+        model="string: model; champion = each region's chosen one",
+        horizon="int: days after the cutoff; 0 = the whole horizon",
+        metric="string: mae, wape, bias, mase, pinball, coverage_80 and others",
+        value="double: the metric's value",
+        n="bigint: region-days that it was computed from",
+    ),
+)
+
+RUNS = Table(
+    "runs",
+    "One row per run",
+    ("run_id",),
+    _columns(
+        run_id="string: run; the same config, data and as-of give the same id",
+        as_of="date: last day that the run knew",
+        config="string: the configuration in force (JSON)",
+        config_hash="string: hash of the part of it that decides the numbers",
+        code_version="string: version of stspark",
+        data_version="string: hash of the contents of all input files",
+        tables_read="string: table@Delta version, comma-separated",
+        tables_written="string: table@Delta version, comma-separated",
+        status="string: running, ok or failed",
+        started="timestamp: start (UTC)",
+        seconds_ingest="double: wall seconds",
+        seconds_features="double: wall seconds",
+        seconds_train="double: wall seconds",
+        seconds_forecast="double: wall seconds",
+        seconds_evaluate="double: wall seconds",
+        mlflow_run="string: id of the MLflow run",
+        report="string: path of the report",
+    ),
+)
+
+
+def for_settings(settings: Settings) -> dict[str, Table]:
+    """All tables of a data set by name, with the columns that its configuration adds."""
+    quantiles = [Column(c, "double", f"quantile {c[1:].replace('_', '.')}% of the forecast") for c in settings.quantile_columns]
+    future = [Column(c.name, "double", "covariate, known ahead") for c in settings.known_future]
+    past = [Column(c.name, "double", "covariate, known up to its own day only") for c in settings.past_only]
+    events = [Column(c, "double", text) for c, text in event_columns(settings.calendar).items()]
+    ahead = [*events, *future]
+    extended = {
+        "panel": PANEL.with_columns([*future, *past]),
+        "calendar": CALENDAR.with_columns(ahead),
+        "region_day": REGION_DAY.with_columns([*ahead, *past]),
+        "backtests": BACKTESTS.with_columns(quantiles),
+        "forecasts": FORECASTS.with_columns(quantiles),
+    }
+    plain = (INGESTED_FILES, EVENTS, EVENTS_REJECTED, PANEL, REGIONS, REGION_EDGES, CALENDAR, REGION_DAY,
+             BACKTESTS, MODELS, FORECASTS, METRICS, RUNS)
+    return {table.name: extended.get(table.name, table) for table in plain}

@@ -1,0 +1,102 @@
+"""One MLflow run per job run: parameters, metrics, report, model. The only module that imports mlflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from stspark.names import ALL_REGIONS
+
+if TYPE_CHECKING:
+    from stspark.job import Job
+    from stspark.runs import Run
+
+log = logging.getLogger("stspark")
+
+
+def tracking_uri(configured: str | None, warehouse: str) -> str:
+    """The configured tracking URI, else an SQLite file in the warehouse: no server needed."""
+    return configured or f"sqlite:///{Path(warehouse).absolute()}/mlflow.db"
+
+
+def log_run(job: Job, run: Run) -> str:
+    """Log the run and return MLflow's id; the same run again continues its MLflow run."""
+    import mlflow
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(tracking_uri(job.settings.tracking_uri, job.settings.warehouse))
+    experiment = _experiment(job)
+    found = mlflow.search_runs(
+        [experiment], filter_string=f"tags.`stspark.run_id` = '{run.run_id}'", output_format="list", max_results=1
+    )
+    again = found[0].info.run_id if found else None
+    with mlflow.start_run(run_id=again, experiment_id=experiment, run_name=None if again else run.run_id) as active:
+        mlflow.set_tags({"stspark.run_id": run.run_id, "stspark.job": job.name})
+        if again is None:
+            mlflow.log_params(_parameters(job, run))
+        mlflow.log_metrics(_metrics(job, run))
+        if job.report is not None:
+            mlflow.log_artifact(job.report, "report")
+        for model in job.settings.global_models:
+            _register(job, run, model.name, active.info.run_id)
+        return str(active.info.run_id)
+
+
+def _experiment(job: Job) -> str:
+    """The data set's experiment; its artefacts lie in the warehouse when no server is configured."""
+    import mlflow
+
+    found = mlflow.get_experiment_by_name(job.settings.dataset)
+    if found is not None:
+        return str(found.experiment_id)
+    location = None if job.settings.tracking_uri else (Path(job.settings.warehouse).absolute() / "mlartifacts").as_uri()
+    return str(mlflow.create_experiment(job.settings.dataset, artifact_location=location))
+
+
+def _parameters(job: Job, run: Run) -> dict[str, object]:
+    settings = job.settings
+    return {
+        "as_of": str(run.as_of), "config_hash": run.config_hash, "data_version": run.data_version,
+        "horizon": settings.time.horizon, "season": settings.time.season, "seed": settings.seed,
+        "windows": settings.backtest.windows, "models": ",".join(m.name for m in settings.models),
+    }
+
+
+def _metrics(job: Job, run: Run) -> dict[str, float]:
+    """Back-test metrics over all regions, per model, and seconds by step."""
+    rows = job.store.read("metrics").where(
+        (F.col("run_id") == run.run_id) & (F.col("source") == "backtest")
+        & (F.col("region") == ALL_REGIONS) & (F.col("horizon") == 0)
+    )
+    measured = {f"{row['model']}.{row['metric']}": row["value"] for row in rows.toLocalIterator()}
+    return measured | {f"seconds.{step}": value for step, value in job.seconds.items()}
+
+
+def _register(job: Job, run: Run, model: str, mlflow_run: str) -> None:
+    """Log the checkpoint of the as-of day and register it as <dataset>-<model>, once per run."""
+    import mlflow
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    checkpoints = Path(job.store.home) / "_models" / run.run_id / model / "checkpoints"
+    files = sorted(checkpoints.glob(f"{run.as_of}.*"))
+    if not files:
+        return
+    for file in files:
+        mlflow.log_artifact(str(file), f"models/{model}")
+    client, name = MlflowClient(), f"{job.settings.dataset}-{model}"
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    if not client.search_model_versions(f"name = '{name}' and run_id = '{mlflow_run}'"):
+        uri = client.get_run(mlflow_run).info.artifact_uri
+        client.create_model_version(name, source=f"{uri}/models/{model}", run_id=mlflow_run)
+
+
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
