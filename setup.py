@@ -30,6 +30,7 @@ DEVELOPMENT = [
     "hypothesis",  # properties that hold for every input
     "ruff",  # lint and import order
     "mypy",  # types, strict on stspark
+    "pandas-stubs",  # types of pandas, and of what Spark hands over as pandas
     "types-PyYAML",  # types of yaml
     "setuptools",  # builds the wheel without network
     "wheel",  # the same

@@ -93,8 +93,6 @@ def run_job(name: str, body: Callable[[Job], None], arguments: Sequence[str] | N
     except BaseException:
         _try_to_close(job)
         raise
-    finally:
-        job.spark.sparkContext.setLogLevel("OFF")
     print(_summary(job))
     return 0
 
@@ -167,6 +165,7 @@ def _start_logging() -> None:
     handler.setFormatter(Elapsed())
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)
+    logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)  # repeats errors that we show ourselves
 
 
 def _summary(job: Job) -> str:

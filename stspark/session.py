@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from pyspark import SparkConf
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
@@ -28,7 +29,6 @@ def build_session(name: str, master: str | None = None) -> SparkSession:
         builder = builder.config(key, value)
     try:
         spark: SparkSession = builder.getOrCreate()
-        spark.sparkContext.setLogLevel("ERROR")
         spark._jvm.java.lang.Class.forName(  # type: ignore[union-attr]
             "io.delta.sql.DeltaSparkSessionExtension", True, spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
         )
@@ -45,9 +45,8 @@ def build_session(name: str, master: str | None = None) -> SparkSession:
 
 def _settings() -> dict[str, str]:
     """Session settings that are not already given to spark-submit."""
-    from pyspark import SparkConf
-
     given = SparkConf()
+    local = given.get("spark.master", "local[*]").startswith("local")  # type: ignore[union-attr]
     cores = os.cpu_count() or 2
     wanted = {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -58,10 +57,10 @@ def _settings() -> dict[str, str]:
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(cores),
         "spark.ui.enabled": "false",
+        **({"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"} if local else {}),
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
         "spark.sql.ansi.enabled": "true",
-        "spark.executorEnv.NIXTLA_NUMBA_CACHE": "1",
         **{f"spark.executorEnv.{name}": value for name, value in THREADS.items()},
     }
     return {key: value for key, value in wanted.items() if not given.contains(key)}

@@ -54,7 +54,7 @@ def complete(table: pd.DataFrame, settings: Regions) -> pd.DataFrame:
         if column not in table:
             table[column] = np.nan if column in ("lat", "lng") else None
     table["name"] = table["name"].fillna(table["region"])
-    table["country"] = table["country"].fillna(settings.country)
+    table["country"] = table["country"].where(table["country"].notna(), settings.country)
     table["timezone"] = settings.timezone or table["timezone"].fillna("UTC")
     for zone in table["timezone"].unique():
         if zone not in zoneinfo.available_timezones():

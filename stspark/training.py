@@ -1,30 +1,26 @@
-"""Trains and scores the global model over Spark: where the ranks run, what the log says, which error shows.
+"""Trains the global model over Spark, logs how far it is, and scores it on the executors.
 
-TorchDistributor (pyspark 4.2) starts one torchrun per barrier task. Four of its habits are dealt with here:
-torchrun's child does not see --py-files; a barrier stage without enough slots waits for ever; a failing rank's
-error is hidden; its return value is not to be trusted, so results are read from storage.
+What the ranks leave is read from storage: TorchDistributor's return value may be any rank's.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import stspark
-from stspark.errors import EnvironmentMistake, InputError
+from stspark.errors import InputError
 from stspark.models.deep.checkpoint import predict, read_facts
 from stspark.names import quantile_column
 from stspark.snapshot import load_manifest, load_snapshot, local_path
-from stspark.training_loop import Launch, TrainingConfig, train_rank
+from stspark.training_launch import Place, choose_place, find_failure, run_ranks
+from stspark.training_plan import Launch, TrainingConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,24 +30,11 @@ log = logging.getLogger("stspark")
 
 ATTEMPTS = 2
 """Launches in all, when ranks lose contact with each other; a rank's own error is not tried again."""
-SLOT_SECONDS = 60.0
-"""How long executors may take to come up before the slots are counted as missing."""
 LOG_SECONDS = 2.0
-ERROR_LINES = 12
-LOST_CONTACT = ("gloo", "nccl", "connection", "distnetworkerror", "tcpstore", "timed out", "eaddrinuse")
 
 
 class TrainingFailed(RuntimeError):
     """A rank failed or a checkpoint is missing after all attempts; the text holds the rank's traceback."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the ranks run: in a barrier stage or under the driver; `spark_gpu` if Spark hands out the GPUs."""
-
-    barrier: bool
-    cuda: bool = False
-    spark_gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +57,7 @@ class TrainingResult:
 def train(
     spark: SparkSession, snapshot_path: str, out: str, config: TrainingConfig, cutoffs: Sequence[date]
 ) -> TrainingResult:
-    """Train one network for every cutoff (in time order) and leave `out/checkpoints/<cutoff>.{pt,json}`.
+    """Train one network for every cutoff (in time order) and leave `out/checkpoints/<cutoff>.{safetensors,json}`.
 
     Cutoffs that have a checkpoint of the same data, config and history are kept. `snapshot_path` and `out` must
     be folders that driver and executors share. Raises EnvironmentMistake (slots, GPU), InputError (cutoffs),
@@ -109,51 +92,6 @@ def _check_first_cutoff(launch: Launch, days: int, needed: int) -> None:
         )
 
 
-def choose_place(spark: SparkSession, config: TrainingConfig) -> Place:
-    """Decide where the ranks run; raise EnvironmentMistake where GPU or slots are missing."""
-    local = spark.sparkContext.master.startswith("local")
-    gpu = config.gpu != "never" and (_driver_has_gpu() if local else _tasks_have_gpu(spark))
-    if config.gpu == "always" and not gpu:
-        lack = "this machine shows no CUDA device" if local else "spark.task.resource.gpu.amount is not 1"
-        raise EnvironmentMistake("training.gpu", f"is 'always', but {lack}", "set it to auto or give tasks a GPU")
-    if config.gpu == "auto" and not gpu:
-        log.info("stcnn: no GPU found, training on CPU")
-    if local and gpu:
-        return Place(barrier=False, cuda=True)
-    slots = _slots(spark, 0.0 if local else SLOT_SECONDS, config.processes)
-    if slots < config.processes and not local:
-        raise EnvironmentMistake(
-            "training.processes", f"is {config.processes}, but the cluster offers {slots} slots",
-            "start more executors (cores) or set it lower",
-        )
-    return Place(barrier=slots >= config.processes, cuda=gpu, spark_gpu=gpu)
-
-
-def _driver_has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def _tasks_have_gpu(spark: SparkSession) -> bool:
-    return spark.conf.get("spark.task.resource.gpu.amount", "0") in ("1", "1.0")
-
-
-def _slots(spark: SparkSession, patience: float, needed: int) -> int:
-    """Tasks that can run at once, by Spark's own count for barrier stages, once executors had time to register."""
-    if spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true":
-        raise EnvironmentMistake(
-            "spark.dynamicAllocation.enabled", "is true, and Spark has no barrier stages then", "switch it off"
-        )
-    context: Any = spark.sparkContext._jsc.sc()  # type: ignore[attr-defined]
-    profile = context.resourceProfileManager().defaultResourceProfile()
-    end = time.monotonic() + patience
-    while (slots := int(context.maxNumConcurrentTasks(profile))) < needed and time.monotonic() < end:
-        log.info("stcnn: %d of %d slots are up, waiting", slots, needed)
-        time.sleep(2.0)
-    return slots
-
-
 def _launch_until_done(launch: Launch, place: Place, watch: _Progress) -> None:
     """Run all ranks; again from the last checkpoint where they lost contact."""
     manifest = load_manifest(launch.snapshot_path)
@@ -162,46 +100,13 @@ def _launch_until_done(launch: Launch, place: Place, watch: _Progress) -> None:
         _clear(launch)
         try:
             with watch.logging():
-                _run_ranks(launch, place)
+                run_ranks(launch, place)
             return
-        except Exception as error:  # noqa: BLE001 - py4j, PySpark and torchrun each raise their own kind
-            rank, text = _first_error(launch.errors)
-            lost = rank is None or any(word in text.splitlines()[-1].lower() for word in LOST_CONTACT)
-            if not lost or attempt == ATTEMPTS:
-                raise TrainingFailed(_explain(launch, rank, text or str(error), lost)) from error
+        except Exception as error:  # py4j, PySpark and torchrun each raise their own kind
+            failure = find_failure(launch.errors)
+            if not failure.lost_contact or attempt == ATTEMPTS:
+                raise TrainingFailed(failure.explain(launch.errors, str(error))) from error
             log.warning("stcnn: ranks lost contact, starting again from cutoff %d: %s", launch.start + 1, error)
-
-
-def _run_ranks(launch: Launch, place: Place) -> None:
-    """One run of TorchDistributor. `_run` with a run function of one's own is what pyspark's DeepSpeed uses."""
-    from pyspark.ml.torch.distributor import TorchDistributor
-
-    log.info(
-        "stcnn: starting %d processes %s for %d cutoffs", launch.config.processes,
-        "in a barrier stage" if place.barrier else "under the driver", len(launch.cutoffs) - launch.start,
-    )
-    distributor = TorchDistributor(launch.config.processes, not place.barrier, place.spark_gpu)
-    distributor._run(train_rank, _run_where_importable, launch)
-
-
-def _run_where_importable(parameters: dict[str, Any], script: str, *args: Any, **kwargs: Any) -> None:
-    """Start torchrun with PYTHONPATH naming the folder, zip or wheel that this process has stspark from.
-
-    Runs in the barrier task (or driver). A package shipped by --py-files is on sys.path here by a relative
-    name, and torchrun's children see neither.
-    """
-    from pyspark.ml.torch.distributor import TorchDistributor
-
-    home = str(Path(stspark.__file__).parent.parent.absolute())
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([home, before] if before else [home])
-    try:
-        TorchDistributor._run_training_on_pytorch_file(parameters, script, *args, **kwargs)
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
 
 
 def _clear(launch: Launch) -> None:
@@ -209,26 +114,6 @@ def _clear(launch: Launch) -> None:
     launch.progress.unlink(missing_ok=True)
     for file in launch.errors.glob("rank-*.txt"):
         file.unlink()
-
-
-def _first_error(folder: Path) -> tuple[str | None, str]:
-    """Return (rank, traceback) of the rank that failed first by its own fault, else of the first to fail."""
-    found = []
-    for file in folder.glob("rank-*.txt"):
-        when, _, text = file.read_text().partition("\n")
-        last = text.strip().splitlines()[-1].lower() if text.strip() else ""
-        found.append((any(word in last for word in LOST_CONTACT), float(when), file.stem, text.strip()))
-    if not found:
-        return None, ""
-    _, _, rank, text = min(found)
-    return rank, text
-
-
-def _explain(launch: Launch, rank: str | None, text: str, lost: bool) -> str:
-    tail = "\n".join(text.strip().splitlines()[-ERROR_LINES:])
-    where = f"{rank} failed (whole traceback in {launch.errors / str(rank)}.txt)" if rank else "a rank died in silence"
-    hint = "\nwhere hosts have several networks, name one: spark.executorEnv.GLOO_SOCKET_IFNAME" if lost else ""
-    return f"stcnn training: {where}:\n{tail}{hint}"
 
 
 class _Progress:

@@ -8,16 +8,13 @@ only: seeds are fixed, each rank computes with one thread, and the order of wind
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import time
 import traceback
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import date, timedelta
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -26,82 +23,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from stspark import __version__
-from stspark.models.deep.checkpoint import TrainedWith, is_finished, load_checkpoint, save_checkpoint
-from stspark.models.deep.stcnn import STCNN, NetworkConfig, pinball
+from stspark.models.deep.checkpoint import TrainedWith, load_checkpoint, save_checkpoint
+from stspark.models.deep.stcnn import STCNN, pinball
 from stspark.models.deep.windows import Inputs, fit_scaler, make_inputs
-from stspark.snapshot import Manifest, Snapshot, load_snapshot, write_atomically
+from stspark.snapshot import load_snapshot, write_atomically
+from stspark.training_plan import Launch
 
 CLIP = 1.0
 WARM_UP = 0.1
 FINE_TUNE_RATE = 0.3
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train.
-
-    gpu: auto, always or never; processes: ranks; batch: windows of `window` origin days each that one step of
-    the optimiser takes, spread over the ranks. More processes change rounding, not what is learned from.
-    """
-
-    gpu: str = "auto"
-    processes: int = 2
-    epochs: int = 40
-    fine_tune_epochs: int = 6
-    learning_rate: float = 4e-3
-    weight_decay: float = 1e-2
-    window: int = 28
-    batch: int = 4
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What all ranks of one launch are told: where the snapshot and results lie, what to train, on which device.
-
-    start: how many of the first cutoffs have a checkpoint already (told, so that all ranks agree).
-    """
-
-    snapshot_path: str
-    out: str
-    config: TrainingConfig
-    cutoffs: tuple[date, ...]
-    cuda: bool = False
-    start: int = 0
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return Path(self.out) / "checkpoints"
-
-    @property
-    def progress(self) -> Path:
-        """File that rank 0 adds a line of JSON to after every epoch."""
-        return Path(self.out) / "progress.jsonl"
-
-    @property
-    def errors(self) -> Path:
-        """Folder where a failing rank leaves rank-K.txt."""
-        return Path(self.out) / "errors"
-
-    def key(self, manifest: Manifest, position: int) -> str:
-        """Hash of all that decides the weights of the cutoff at `position`: data, config, cutoffs up to it."""
-        config = asdict(self.config) | {"gpu": None}
-        chain = [cutoff.isoformat() for cutoff in self.cutoffs[: position + 1]]
-        text = json.dumps([__version__, manifest.to_json(), config, chain], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def epochs(self, position: int) -> int:
-        """Epochs for the cutoff at `position`."""
-        return self.config.fine_tune_epochs if position else self.config.epochs
-
-    def finished(self, manifest: Manifest) -> int:
-        """How many of the first cutoffs have their checkpoint already."""
-        for position, cutoff in enumerate(self.cutoffs):
-            if not is_finished(self.checkpoints, cutoff, self.key(manifest, position)):
-                return position
-        return len(self.cutoffs)
 
 
 @dataclass
@@ -220,9 +150,10 @@ class _Fit:
         optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=config.weight_decay)
         total = epochs * len(self._batches(0, rank.world))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _share_of_rate(step, total))
+        cutoff = self.launch.cutoffs[self.position].isoformat()
         for epoch in range(epochs):
-            losses = [0.0]
             batches = self._batches(epoch, rank.world)
+            total_loss = 0.0
             for batch in batches:
                 value = self._loss(model, network, batch[rank.index :: rank.world], rank.device)
                 optimiser.zero_grad()
@@ -230,9 +161,8 @@ class _Fit:
                 nn.utils.clip_grad_norm_(model.parameters(), CLIP)
                 optimiser.step()
                 schedule.step()
-                losses.append(float(value.detach()))
-            loss = rank.average(sum(losses) / len(batches))
-            cutoff = self.launch.cutoffs[self.position].isoformat()
+                total_loss += float(value.detach())
+            loss = rank.average(total_loss / len(batches))
             row = {"cutoff": cutoff, "epoch": epoch + 1, "epochs": epochs, "loss": round(loss, 6)}
             report.add(row, batches.size * self._window() * self.inputs.a.shape[1])
         return loss
@@ -268,4 +198,5 @@ class _Fit:
 def _share_of_rate(step: int, total: int) -> float:
     """Learning rate over its peak: a short rise, then half a cosine down to 0."""
     warm = max(1, int(WARM_UP * total))
-    return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+    done = min(1.0, (step - warm) / max(1, total - warm))
+    return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * done))

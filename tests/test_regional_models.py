@@ -270,6 +270,7 @@ def test_a_forecast_that_is_not_finite_is_refused_with_its_step():
 # ---------------------------------------------------------------- filtering forward
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:statsforecast")
 @pytest.mark.parametrize(
     ("name", "options", "theirs"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -15,78 +16,98 @@ REASON, AT_FAULT, DUPLICATE = "_reason", "_column", "_duplicate"
 """Reason code and our column at fault (null = the row is used); true for an exact repeat."""
 
 
+@dataclass(frozen=True)
+class Check:
+    """A row for which `bad` is true is rejected with this reason, `column` being at fault."""
+
+    column: str
+    reason: str
+    bad: Column
+
+
+def text_of(column: str) -> str:
+    """Name of the column that keeps a parsed column's text."""
+    return f"_text_{column}"
+
+
 def map_columns(raw: DataFrame, columns: Mapping[str, str]) -> DataFrame:
-    """Add our columns as trimmed text, empty as null; `sql:` entries are expressions over theirs."""
+    """Our columns as trimmed text, empty as null; `sql:` entries are expressions over theirs."""
+
     def value(theirs: str) -> Column:
-        found = F.expr(theirs[len(SQL):]) if theirs.startswith(SQL) else F.col(f"`{theirs}`")
+        found = F.expr(theirs[len(SQL) :]) if theirs.startswith(SQL) else F.col(f"`{theirs}`")
         return F.nullif(F.trim(found.cast("string")), F.lit(""))
 
     travelling = [c for c in raw.columns if c.startswith("_")]
     return raw.select(*travelling, *(value(theirs).alias(ours) for ours, theirs in columns.items()))
 
 
-def start_reasons(frame: DataFrame) -> DataFrame:
-    """Add REASON and AT_FAULT: `malformed_row` where a line had too few or too many fields."""
-    return frame.withColumns(
-        {REASON: F.when(F.col(CORRUPT).isNotNull(), "malformed_row"), AT_FAULT: F.lit(None).cast("string")}
-    )
+def malformed() -> Check:
+    """A line with too few or too many fields."""
+    return Check("", "malformed_row", F.col(CORRUPT).isNotNull())
 
 
-def reject(frame: DataFrame, column: str, reason: str, bad: Column) -> DataFrame:
-    """Give the rows where `bad` holds this reason, unless they have one already."""
-    now = F.col(REASON).isNull() & F.coalesce(bad, F.lit(False))
-    return frame.withColumns(
-        {REASON: F.when(now, reason).otherwise(F.col(REASON)), AT_FAULT: F.when(now, column).otherwise(F.col(AT_FAULT))}
-    )
+def required(columns: Sequence[str]) -> list[Check]:
+    """A value is needed in each of these text columns."""
+    return [Check(c.removeprefix(text_of("")), "missing_value", F.col(c).isNull()) for c in columns]
 
 
-def require(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
-    """Reject rows without a value in one of these columns as `missing_value`."""
-    for column in columns:
-        frame = reject(frame, column, "missing_value", F.col(column).isNull())
-    return frame
-
-
-def parse_numbers(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
+def parse_numbers(frame: DataFrame, columns: Sequence[str]) -> tuple[DataFrame, list[Check]]:
     """Cast to double; text, NaN and infinity are `bad_number`."""
+    checks = []
     for column in columns:
-        text = F.col(column)
-        number = text.try_cast("double")
-        bad = text.isNotNull() & (number.isNull() | F.isnan(number) | (F.abs(number) == float("inf")))
-        frame = reject(frame, column, "bad_number", bad).withColumn(column, number)
-    return frame
+        number, text = F.col(column), F.col(text_of(column))
+        unusable = number.isNull() | F.isnan(number) | (F.abs(number) == float("inf"))
+        checks.append(Check(column, "bad_number", text.isNotNull() & unusable))
+    parsed = {text_of(c): F.col(c) for c in columns} | {c: F.col(c).try_cast("double") for c in columns}
+    return frame.withColumns(parsed), checks
 
 
-def parse_times(frame: DataFrame, column: str, timezone: str) -> DataFrame:
+def parse_times(frame: DataFrame, column: str, timezone: str) -> tuple[DataFrame, list[Check]]:
     """Parse instants: with an offset of their own, else in `timezone`; anything else is `bad_time`."""
     text = F.col(column)
     instant = text.try_cast("timestamp")
-    has_offset = text.rlike(r"(?i)(z|utc|[+-]\d{2}:?\d{2})$") & text.rlike(":")
-    utc = instant if timezone == "UTC" else F.when(has_offset, instant).otherwise(F.to_utc_timestamp(instant, timezone))
-    whole = text.rlike(r"^\d{4}-\d{1,2}-\d{1,2}")
-    return reject(frame, column, "bad_time", text.isNotNull() & (instant.isNull() | ~whole)).withColumn(column, utc)
+    has_offset = text.rlike(r"(?i):\d{2}.*(z|utc|[+-]\d{2}:?\d{2})$")
+    utc = F.when(has_offset, instant).otherwise(F.to_utc_timestamp(instant, timezone))
+    whole = F.when(text.rlike(r"^\d{4}-\d{1,2}-\d{1,2}"), instant if timezone == "UTC" else utc)
+    bad = F.col(text_of(column)).isNotNull() & F.col(column).isNull()
+    return frame.withColumns({text_of(column): text, column: whole}), [Check(column, "bad_time", bad)]
 
 
-def parse_dates(frame: DataFrame, column: str) -> DataFrame:
+def parse_dates(frame: DataFrame, column: str) -> tuple[DataFrame, list[Check]]:
     """Parse days written YYYY-MM-DD; anything else is `bad_time`."""
     text = F.col(column)
     day = F.when(text.rlike(r"^\d{4}-\d{1,2}-\d{1,2}"), text.try_cast("date"))
-    return reject(frame, column, "bad_time", text.isNotNull() & day.isNull()).withColumn(column, day)
+    bad = F.col(text_of(column)).isNotNull() & F.col(column).isNull()
+    return frame.withColumns({text_of(column): text, column: day}), [Check(column, "bad_time", bad)]
 
 
-def apply_rules(frame: DataFrame, rules: Sequence[Rule]) -> DataFrame:
-    """Reject rows for which a rule's condition is not true; a rule that is null for a row fails it."""
-    for rule in rules:
-        frame = reject(frame, rule.column, rule.name, ~F.coalesce(F.expr(rule.keep).cast("boolean"), F.lit(False)))
-    return frame
+def rule_checks(rules: Sequence[Rule]) -> list[Check]:
+    """A rule's condition must be true; one that is null for a row fails it."""
+    return [Check(r.column, r.name, ~F.coalesce(F.expr(r.keep).cast("boolean"), F.lit(False))) for r in rules]
+
+
+def apply_checks(frame: DataFrame, checks: Sequence[Check]) -> DataFrame:
+    """Add REASON and AT_FAULT of the first check that a row fails."""
+    failed = F.coalesce(
+        *(F.when(c.bad, F.struct(F.lit(c.reason).alias("reason"), F.lit(c.column).alias("column"))) for c in checks)
+    )
+    found = frame.withColumn("_failed", failed)
+    return found.withColumns(
+        {REASON: F.col("_failed.reason"), AT_FAULT: F.nullif(F.col("_failed.column"), F.lit(""))}
+    ).drop("_failed")
 
 
 def mark_duplicates(frame: DataFrame, keys: Sequence[str], reason: str) -> DataFrame:
     """Among usable rows of equal key keep the first (by file): exact repeats are duplicates, others rejected."""
-    order = Window.partitionBy(F.col(REASON).isNull(), *keys).orderBy(FILE, ROW_HASH)
-    first_hash, place = F.first(ROW_HASH).over(order), F.row_number().over(order)
-    marked = frame.withColumns({"_place": place, "_first": first_hash})
-    repeat = F.col(REASON).isNull() & (F.col("_place") > 1)
-    same = F.col(ROW_HASH) == F.col("_first")
-    marked = marked.withColumn(DUPLICATE, repeat & same)
-    return reject(marked, keys[0], reason, repeat & ~same).drop("_place", "_first")
+    usable = F.col(REASON).isNull()
+    group = [F.when(usable, F.col(keys[0]).cast("string")).otherwise(F.col(ROW_HASH)), *keys[1:]]
+    order = Window.partitionBy(usable, *group).orderBy(FILE, ROW_HASH)
+    marked = frame.withColumns({"_place": F.row_number().over(order), "_first": F.first(ROW_HASH).over(order)})
+    repeat, same = F.col(REASON).isNull() & (F.col("_place") > 1), F.col(ROW_HASH) == F.col("_first")
+    return marked.withColumns(
+        {
+            DUPLICATE: repeat & same,
+            REASON: F.when(repeat & ~same, reason).otherwise(F.col(REASON)),
+            AT_FAULT: F.when(repeat & ~same, keys[0]).otherwise(F.col(AT_FAULT)),
+        }
+    ).drop("_place", "_first")

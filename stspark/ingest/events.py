@@ -18,18 +18,22 @@ def classify_events(raw: DataFrame, settings: Settings, regions: DataFrame) -> D
     malformed, missing, unparseable, unknown region, the configured rules, repeated id.
     """
     source = settings.source
-    frame = clean.start_reasons(clean.map_columns(raw, source.columns))
+    frame = clean.map_columns(raw, source.columns)
     frame = frame.withColumns({c: F.lit(None).cast("string") for c in EVENT_INPUTS if c not in source.columns})
-    kind = F.lower("event_type") if "event_type" in source.columns else F.lit("order")
-    frame = frame.withColumn("event_type", kind)
-    frame = clean.require(frame, ["event_time", "region", "event_type"])
-    frame = clean.parse_times(frame, "event_time", source.timezone)
-    frame = clean.parse_numbers(frame, ["quantity", "price"])
+    frame = frame.withColumn("event_type", F.lower("event_type") if "event_type" in source.columns else F.lit("order"))
+    frame, times = clean.parse_times(frame, "event_time", source.timezone)
+    frame, numbers = clean.parse_numbers(frame, ["quantity", "price"])
     known = regions.select("region", F.col("timezone").alias("_zone"))
     frame = frame.join(F.broadcast(known), "region", "left")
-    frame = clean.reject(frame, "region", "unknown_region", F.col("_zone").isNull())
-    frame = clean.apply_rules(frame, source.rules)
-    frame = frame.withColumn("event_id", F.coalesce("event_id", F.col(ROW_HASH)))
+    checks = [
+        clean.malformed(),
+        *clean.required([clean.text_of("event_time"), "region", "event_type"]),
+        *times,
+        *numbers,
+        clean.Check("region", "unknown_region", F.col("_zone").isNull()),
+        *clean.rule_checks(source.rules),
+    ]
+    frame = clean.apply_checks(frame, checks).withColumn("event_id", F.coalesce("event_id", F.col(ROW_HASH)))
     return clean.mark_duplicates(frame, ["event_id"], "repeated_id")
 
 

@@ -19,15 +19,20 @@ def panel_columns(source: Source, covariates: tuple[Covariate, ...]) -> dict[str
 def classify_panel(raw: DataFrame, settings: Settings, regions: DataFrame) -> DataFrame:
     """Type every row and give it a reason where it is not usable; an empty target is a known gap, not an error."""
     columns = panel_columns(settings.source, settings.covariates)
-    frame = clean.start_reasons(clean.map_columns(raw, columns))
-    frame = clean.require(frame, ["date", "region"])
-    frame = clean.parse_dates(frame, "date")
-    frame = clean.parse_numbers(frame, [c for c in columns if c not in ("date", "region")])
+    frame = clean.map_columns(raw, columns)
+    frame, dates = clean.parse_dates(frame, "date")
+    frame, numbers = clean.parse_numbers(frame, [c for c in columns if c not in ("date", "region")])
     known = regions.select("region", F.lit(True).alias("_known"))
     frame = frame.join(F.broadcast(known), "region", "left")
-    frame = clean.reject(frame, "region", "unknown_region", F.col("_known").isNull())
-    frame = clean.apply_rules(frame, settings.source.rules)
-    return clean.mark_duplicates(frame, ["region", "date"], "repeated_key")
+    checks = [
+        clean.malformed(),
+        *clean.required([clean.text_of("date"), "region"]),
+        *dates,
+        *numbers,
+        clean.Check("region", "unknown_region", F.col("_known").isNull()),
+        *clean.rule_checks(settings.source.rules),
+    ]
+    return clean.mark_duplicates(clean.apply_checks(frame, checks), ["region", "date"], "repeated_key")
 
 
 def to_panel(classified: DataFrame, ingest_id: str) -> DataFrame:

@@ -1,19 +1,18 @@
 """Checkpoints of the global network, one per cutoff, and forecasts from them; no Spark.
 
-`<cutoff>.pt` holds the weights (loaded with `weights_only`), `<cutoff>.json` the scaler, the network's size and
+`<cutoff>.safetensors` holds the weights, `<cutoff>.json` the scaler, the network's size and
 how it was trained. The JSON is written last, by rename: a checkpoint without it does not exist.
 """
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors.torch import load, save
 
 from stspark.models.deep.stcnn import STCNN, NetworkConfig, forecast
 from stspark.models.deep.windows import Scaler
@@ -34,11 +33,10 @@ class TrainedWith:
 
 def save_checkpoint(folder: Path, cutoff: date, network: STCNN, scaler: Scaler, how: TrainedWith) -> None:
     """Write the checkpoint of a cutoff, replacing an older one."""
-    content = io.BytesIO()
-    torch.save({name: value.cpu() for name, value in network.state_dict().items()}, content)
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     facts = asdict(how) | {"cutoff": cutoff.isoformat(), "scaler": scaler.to_dict()}
     _facts_path(folder, cutoff).unlink(missing_ok=True)
-    write_atomically(folder / f"{cutoff}.pt", content.getvalue())
+    write_atomically(folder / f"{cutoff}.safetensors", save(weights))
     write_atomically(_facts_path(folder, cutoff), json.dumps(facts).encode())
 
 
@@ -58,7 +56,7 @@ def load_checkpoint(folder: Path, snapshot: Snapshot, cutoff: date) -> tuple[STC
     facts = read_facts(folder, cutoff)
     size = facts["network"] | {"dilations": tuple(facts["network"]["dilations"])}
     network = STCNN(snapshot.manifest, NetworkConfig(**size), snapshot.weights)
-    network.load_state_dict(torch.load(folder / f"{cutoff}.pt", weights_only=True))
+    network.load_state_dict(load((folder / f"{cutoff}.safetensors").read_bytes()))
     return network, Scaler.from_dict(facts["scaler"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ class ProphetModel:
     changepoint_prior_scale: float = 0.05
     n_changepoints: int = 25
     yearly_from: float = 1.5
-    samples: int = 300
+    samples: int = 1000
 
     name: ClassVar[str] = "prophet"
     min_length: ClassVar[int] = 28
@@ -70,14 +71,12 @@ class ProphetModel:
         covariates = _varying(history)
         frame = _frame(history.dates, history.covariates, history.names, covariates)
         frame["y"] = history.y
-        with _quiet():
+        with _quiet(), tempfile.TemporaryDirectory(prefix="stan-") as scratch:
             model = self._specified(history, covariates)
             try:
-                model.fit(frame[history.observed], seed=_SEED)
+                model.fit(frame[history.observed], seed=_SEED, output_dir=scratch)
             except RuntimeError as error:
                 raise ValueError(f"prophet: Stan did not converge: {error}") from error
-            finally:
-                model.stan_backend.cleanup()
         return self._readable(model, history, covariates) | {"state": {"model": _serialised(model)}}
 
     def predict(self, parameters: Parameters, history: Series, future: Future, quantiles: Sequence[float]) -> Forecast:

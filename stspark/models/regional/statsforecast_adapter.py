@@ -35,7 +35,8 @@ forecast_theta: Callable[..., dict[str, Floats]] = _theta.forecast_theta
 def training_days(model: str, history: Series, min_length: int, max_history: int | None) -> Floats:
     """Return the target of the last `max_history` days (of all, when None): [n] float64.
 
-    Raises ValueError when `history` has fewer than `min_length` days or four seasons.
+    Raises ValueError when `history` has fewer than `min_length` days or four seasons; no smaller
+    `max_history` counts either.
     """
     needed = max(min_length, 4 * history.season)
     if len(history) < needed:

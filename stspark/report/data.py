@@ -1,0 +1,131 @@
+"""What the page shows, as bounded pandas frames: no Spark, no markup."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from stspark.names import ALL_REGIONS, CHAMPION, NAIVE
+
+SHOWN = 60
+"""Regions with charts of their own: the largest by recent volume."""
+PLACED = 1000
+"""Regions on the map and in the lists."""
+WEEKS = 8
+"""Weeks of actual values before the forecast."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known about the run itself."""
+
+    dataset: str
+    title: str
+    target: str
+    measure: str
+    run_id: str
+    as_of: pd.Timestamp
+    horizon: int
+    quantiles: tuple[float, ...]
+    windows: int
+    step: int
+    home: str
+    identity: Mapping[str, str] = field(default_factory=dict)
+    """Code version, config hash, data version."""
+    versions: Mapping[str, int] = field(default_factory=dict)
+    """Delta version of each table that the run read or wrote."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    tracking: str = ""
+    """MLflow's tracking URI, without credentials."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Figures over all regions, those without charts included."""
+
+    regions: int
+    volume: float
+    measured: int
+    """Regions with a back-test error of both champion and naive."""
+    better: int
+    worse: int
+    next_total: float
+    change: float
+    """Of the forecast on the same days of the previous week; NaN where nothing can be compared."""
+    first_day: pd.Timestamp
+    last_day: pd.Timestamp
+    """First day of the data and last observed one."""
+    statuses: Mapping[str, int]
+    """Region-days by status."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Account of all input rows ever read: read = kept + rejected + duplicate."""
+
+    files: int
+    read: int
+    kept: int
+    rejected: int
+    duplicate: int
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All frames of a report; region `*` stands for all regions together; dates are datetime64.
+
+    regions: region, name, lat, lng, volume, next_total, change, champion, fallback_used, wape, wape_naive, n_<status>;
+        by falling volume, at most PLACED.
+    edges: region, neighbour.
+    days: region, date, target, status, n_known, n_regions; NaN target = none (closed or missing), 0 = a true zero.
+    forecasts: region, date, model, y_hat, quantile columns, fallback_used, is_closed, holiday_name, n_regions: the
+        champions' rows of the regions shown, and sums by date and model for `*`.
+    backtests: region, cutoff, date, role (champion or naive), y_hat: as the forecasts.
+    metrics: source, model, horizon (0 = whole), metric, value, n: over all regions.
+    models: model, status, n, fit_seconds, n_fits.
+    failures: region, model, status, error, fallback_used: some of those that are not ok.
+    rejected: reason, column, n, example.
+    """
+
+    facts: RunFacts
+    totals: Totals
+    rows: Rows
+    regions: pd.DataFrame
+    edges: pd.DataFrame
+    days: pd.DataFrame
+    forecasts: pd.DataFrame
+    backtests: pd.DataFrame
+    metrics: pd.DataFrame
+    models: pd.DataFrame
+    failures: pd.DataFrame
+    rejected: pd.DataFrame
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The regions that have charts of their own, largest first."""
+        return self.regions.head(SHOWN)
+
+    def metric(self, metric: str, horizon: int = 0, source: str = "backtest") -> dict[str, float]:
+        """model -> value of a metric over all regions."""
+        rows = self.metrics
+        mine = rows[(rows["metric"] == metric) & (rows["horizon"] == horizon) & (rows["source"] == source)]
+        return dict(zip(mine["model"], mine["value"].astype(float), strict=True))
+
+    def ranked_models(self) -> list[str]:
+        """All models: champion first, then by WAPE; those without a back-test last."""
+        errors = self.metric("wape")
+        known = {*errors, *self.models["model"]} - {CHAMPION} | {NAIVE}
+        ranked = sorted(known, key=lambda m: (errors.get(m, float("inf")), m))
+        return [CHAMPION, *ranked] if CHAMPION in errors else ranked
+
+    def champion_counts(self) -> dict[str, int]:
+        """model -> regions in which it is the champion, of all regions."""
+        total = self.forecasts[self.forecasts["region"] == ALL_REGIONS]
+        return {str(model): int(n) for model, n in total.groupby("model")["n_regions"].max().items()}
+
+
+def of_region(frame: pd.DataFrame, region: str) -> pd.DataFrame:
+    """The rows of one region, by date."""
+    return frame[frame["region"] == region].sort_values("date", kind="stable")

@@ -1,0 +1,81 @@
+"""What driver and ranks of the global model's training must agree on: the configuration and one launch of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+
+from stspark import __version__
+from stspark.models.deep.checkpoint import is_finished
+from stspark.models.deep.stcnn import NetworkConfig
+from stspark.snapshot import Manifest
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train.
+
+    gpu: auto, always or never; processes: ranks; batch: windows of `window` origin days each that one step of
+    the optimiser takes, spread over the ranks. More processes change rounding, not what is learned from.
+    """
+
+    gpu: str = "auto"
+    processes: int = 2
+    epochs: int = 40
+    fine_tune_epochs: int = 6
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-2
+    window: int = 28
+    batch: int = 4
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What all ranks of one launch are told: where the snapshot and results lie, what to train, on which device.
+
+    start: how many of the first cutoffs have a checkpoint already (told, so that all ranks agree).
+    """
+
+    snapshot_path: str
+    out: str
+    config: TrainingConfig
+    cutoffs: tuple[date, ...]
+    cuda: bool = False
+    start: int = 0
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return Path(self.out) / "checkpoints"
+
+    @property
+    def progress(self) -> Path:
+        """File that rank 0 adds a line of JSON to after every epoch."""
+        return Path(self.out) / "progress.jsonl"
+
+    @property
+    def errors(self) -> Path:
+        """Folder where a failing rank leaves rank-K.txt."""
+        return Path(self.out) / "errors"
+
+    def key(self, manifest: Manifest, position: int) -> str:
+        """Hash of all that decides the weights of the cutoff at `position`: data, config, cutoffs up to it."""
+        config = asdict(self.config) | {"gpu": None}
+        chain = [cutoff.isoformat() for cutoff in self.cutoffs[: position + 1]]
+        text = json.dumps([__version__, manifest.to_json(), config, chain], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def epochs(self, position: int) -> int:
+        """Epochs for the cutoff at `position`."""
+        return self.config.fine_tune_epochs if position else self.config.epochs
+
+    def finished(self, manifest: Manifest) -> int:
+        """How many of the first cutoffs have their checkpoint already."""
+        for position, cutoff in enumerate(self.cutoffs):
+            if not is_finished(self.checkpoints, cutoff, self.key(manifest, position)):
+                return position
+        return len(self.cutoffs)

@@ -1,0 +1,184 @@
+"""Training and scoring through Spark: where ranks run, what the driver says, the same numbers everywhere."""
+
+import logging
+import os
+import sys
+from dataclasses import replace
+from datetime import date, timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pyspark.sql import SparkSession
+
+from stspark import training, training_launch
+from stspark.errors import EnvironmentMistake, InputError
+from stspark.models.deep.checkpoint import load_checkpoint
+from stspark.models.deep.stcnn import NetworkConfig
+from stspark.snapshot import Manifest, load_snapshot, write_snapshot
+from stspark.training_launch import Place, choose_place, find_failure
+from stspark.training_plan import TrainingConfig
+
+FIRST, DAYS, HORIZON = date(2023, 1, 2), 70, 7
+REGIONS = ("north", "south", "late")
+CUTOFFS = (FIRST + timedelta(days=DAYS - 8), FIRST + timedelta(days=DAYS - 1))
+TINY = TrainingConfig(epochs=2, fine_tune_epochs=1, network=NetworkConfig(channels=4, embedding=2))
+BARRIER, DRIVER = Place(barrier=True), Place(barrier=False)
+
+
+@pytest.fixture(scope="module")
+def spark():
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    session = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+@pytest.fixture(scope="module")
+def snapshot_path(spark, tmp_path_factory):
+    """A snapshot that Spark wrote: weekly demand, `late` opens on day 65, calendar rows after the history."""
+    t = np.arange(DAYS + HORIZON)
+    rows = pd.concat(
+        pd.DataFrame({
+            "region_index": np.int32(r), "date_index": t.astype("int32"), "promotion": (t % 5 == 0) * 1.0,
+            "y": np.where(t < DAYS, 10.0 * (r + 1) * (1 + 0.3 * np.sin(2 * np.pi * t / 7)), np.nan),
+            "observed": t < DAYS,
+        })
+        for r in range(len(REGIONS))
+    )
+    rows = rows[(rows["region_index"] < 2) | (rows["date_index"] >= 65)]
+    edges = ((0, 1, 1.0), (1, 0, 1.0), (2, 1, 1.0))
+    manifest = Manifest("v1", REGIONS, FIRST, DAYS, DAYS + HORIZON, ("promotion",), edges, 7, HORIZON, (0.1, 0.975))
+    path = str(tmp_path_factory.mktemp("snapshot"))
+    write_snapshot(spark.createDataFrame(rows), manifest, path)
+    return path
+
+
+def a_spark(master="spark://host:7077", **conf):
+    """Stands for a session where only master and settings matter."""
+    settings = {key.replace("_", "."): value for key, value in conf.items()}
+    return SimpleNamespace(sparkContext=SimpleNamespace(master=master), conf=settings)
+
+
+@pytest.fixture
+def slots(monkeypatch):
+    """Set the number of slots that the cluster offers, and whether the driver has a GPU."""
+
+    def offer(count, gpu=False):
+        monkeypatch.setattr(training_launch, "count_slots", lambda *_: count)
+        monkeypatch.setattr(training_launch, "_driver_has_gpu", lambda: gpu)
+
+    return offer
+
+
+@pytest.mark.parametrize(
+    ("session", "offered", "gpu", "place"),
+    [
+        pytest.param(a_spark("local[2]"), (2, False), "auto", BARRIER, id="enough local slots"),
+        pytest.param(a_spark("local[1]"), (1, False), "auto", DRIVER, id="one local slot"),
+        pytest.param(a_spark("local[2]"), (2, True), "auto", Place(False, cuda=True), id="the driver's GPU"),
+        pytest.param(a_spark("local[2]"), (2, True), "never", BARRIER, id="a GPU not wanted"),
+        pytest.param(a_spark(), (2, True), "auto", BARRIER, id="a driver's GPU is no executor's"),
+        pytest.param(
+            a_spark(spark_task_resource_gpu_amount="1"), (2, False), "always", Place(True, True, True), id="tasks with GPUs"
+        ),
+    ],
+)
+def test_where_the_ranks_run(slots, session, offered, gpu, place):
+    slots(*offered)
+    assert choose_place(session, TrainingConfig(gpu=gpu, processes=2)) == place
+
+
+@pytest.mark.parametrize(
+    ("session", "gpu", "message"),
+    [
+        pytest.param(a_spark(), "never", r"training.processes: is 2, but the cluster offers 1 slots;", id="slots"),
+        pytest.param(a_spark("local[2]"), "always", r"training.gpu: is 'always', but this machine shows no", id="gpu"),
+        pytest.param(a_spark(), "always", r"but spark.task.resource.gpu.amount is not 1;", id="gpu of tasks"),
+        pytest.param(a_spark(spark_dynamicAllocation_enabled="true"), "never", "switch it off", id="dynamic allocation"),
+    ],
+)
+def test_what_the_user_is_told_when_something_lacks(slots, session, gpu, message):
+    slots(1)
+    with pytest.raises(EnvironmentMistake, match=message):
+        choose_place(session, TrainingConfig(gpu=gpu, processes=2))
+
+
+@pytest.mark.parametrize(
+    ("files", "rank", "lost"),
+    [
+        pytest.param({}, "", True, id="no rank left a word"),
+        pytest.param({0: "2.0\nRuntimeError: [gloo] Connection closed", 1: "3.0\nValueError: x"}, "rank-1", False, id="own"),
+        pytest.param({0: "2.0\nConnectionError: a", 1: "1.0\nDistNetworkError: b"}, "rank-1", True, id="the first to lose"),
+    ],
+)
+def test_the_rank_that_is_to_blame(tmp_path, files, rank, lost):
+    for number, text in files.items():
+        (tmp_path / f"rank-{number}.txt").write_text(text)
+    failure = find_failure(tmp_path)
+    assert (failure.rank, failure.lost_contact) == (rank, lost)
+
+
+def test_ranks_that_lost_contact_are_started_again(snapshot_path, tmp_path, monkeypatch):
+    starts = []
+
+    def run_ranks(launch, place):
+        starts.append(launch.start)
+        launch.errors.mkdir(exist_ok=True)
+        (launch.errors / "rank-0.txt").write_text("1.0\nRuntimeError: [gloo] Connection closed by peer")
+        raise RuntimeError("hidden")
+
+    monkeypatch.setattr(training, "choose_place", lambda *_: BARRIER)
+    monkeypatch.setattr(training, "run_ranks", run_ranks)
+    with pytest.raises(training.TrainingFailed, match="(?s)rank-0 failed.*closed by peer.*GLOO_SOCKET_IFNAME"):
+        training.train(None, snapshot_path, str(tmp_path), TINY, CUTOFFS)
+    assert starts == [0, 0]
+
+
+def test_a_cutoff_without_enough_history_is_the_users_mistake(snapshot_path, tmp_path):
+    with pytest.raises(InputError, match="first back-test cutoff 2023-01-11: has 10 days of history, stcnn needs 21"):
+        training.train(None, snapshot_path, str(tmp_path), TINY, [date(2023, 1, 11)])
+
+
+@pytest.mark.spark
+def test_slots_are_counted_as_spark_does(spark):
+    assert training_launch.count_slots(spark, 2, 0.0) == int(spark.sparkContext.defaultParallelism)
+
+
+@pytest.mark.spark
+def test_barrier_stage_and_driver_train_to_the_same_bits(spark, snapshot_path, tmp_path, monkeypatch, caplog):
+    with caplog.at_level(logging.INFO, "stspark"):
+        result = training.train(spark, snapshot_path, str(tmp_path / "one"), TINY, CUTOFFS)
+    assert (result.barrier, result.trained, result.reused) == (True, CUTOFFS, ())
+    assert "2 processes are training on cpu" in caplog.text
+    assert f"cutoff {CUTOFFS[0]}, epoch 2/2, loss" in caplog.text
+
+    monkeypatch.setattr(training, "choose_place", lambda *_: DRIVER)
+    other = training.train(spark, snapshot_path, str(tmp_path / "two"), TINY, CUTOFFS)
+    snapshot = load_snapshot(snapshot_path)
+    for day in CUTOFFS:
+        one, two = (load_checkpoint(run / "checkpoints", snapshot, day)[0] for run in (tmp_path / "one", tmp_path / "two"))
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert other.losses == result.losses
+
+    again = training.train(spark, snapshot_path, str(tmp_path / "one"), TINY, CUTOFFS)
+    assert (again.trained, again.reused) == ((), CUTOFFS)
+
+    rows = training.score(spark, snapshot_path, result.checkpoints, CUTOFFS, 5).toPandas()
+    assert list(rows.columns) == ["cutoff", "region", "date", "horizon", "y_hat", "q10", "q97_5"]
+    assert rows.groupby(["cutoff", "region"]).size().to_dict() == {
+        (CUTOFFS[0], "north"): 5, (CUTOFFS[0], "south"): 5, **{(CUTOFFS[1], region): 5 for region in REGIONS}
+    }
+    assert (rows["q10"] <= rows["y_hat"]).all()
+    assert (rows["y_hat"] <= rows["q97_5"]).all()
+    first = rows[(rows["cutoff"] == CUTOFFS[0]) & (rows["region"] == "north")].sort_values("horizon")
+    assert first["date"].tolist() == [CUTOFFS[0] + timedelta(days=k) for k in range(1, 6)]
+
+
+@pytest.mark.spark
+def test_a_failing_ranks_traceback_is_shown(spark, snapshot_path, tmp_path):
+    broken = replace(TINY, network=NetworkConfig(channels=4, embedding=-1))
+    with pytest.raises(training.TrainingFailed, match=r"(?s)rank-\d failed .*negative dimension"):
+        training.train(spark, snapshot_path, str(tmp_path), broken, CUTOFFS)
