@@ -11,7 +11,9 @@ from stspark.features import learning
 from stspark.fleet import results, spread
 from stspark.global_model import score_global
 from stspark.job import Job, run_job
+from stspark.names import NAIVE
 from stspark.session import slots
+from stspark.staging import staged
 
 
 def main(job: Job) -> None:
@@ -23,9 +25,10 @@ def main(job: Job) -> None:
         frame = learning.learning_frame(store.read("region_day"), calendar, run.as_of, settings.time.horizon)
         task = spread.fleet_task(settings, learning.known_ahead(calendar), [run.as_of])
         packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
-        rows = spread.score_fleet(frame, models, task, packs)
+        rows = staged(job, "scores", spread.score_fleet(frame, models, task, packs)).where("kind = 'forecast'")
+        naive = rows.where(f"model = '{NAIVE}'")
         for model in settings.global_models:
-            rows = rows.unionByName(score_global(job, run, model, models, rows), allowMissingColumns=True)
+            rows = rows.unionByName(score_global(job, run, model, models, naive), allowMissingColumns=True)
         champions = results.choose_champions(store.read("backtests").where(f"run_id = '{run.run_id}'"))
         forecasts = results.to_forecasts(rows, champions, run.as_of, run.run_id)
         store.replace("forecasts", forecasts, f"run_id = '{run.run_id}'")

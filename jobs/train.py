@@ -11,6 +11,7 @@ from stspark.features import learning
 from stspark.fleet import results, spread
 from stspark.global_model import train_global
 from stspark.job import Job, run_job
+from stspark.names import NAIVE
 from stspark.session import slots
 from stspark.staging import staged
 
@@ -27,8 +28,9 @@ def main(job: Job) -> None:
         packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
         fleet = staged(job, "fleet", spread.run_fleet(frame, task, packs))
         rows, models = fleet.where("kind = 'forecast'"), fleet.where("kind = 'model'")
+        naive = rows.where(f"model = '{NAIVE}'")
         for model in settings.global_models:
-            trained = train_global(job, run, model, frame, [*cutoffs, run.as_of])
+            trained = train_global(job, run, model, frame, naive)
             rows = rows.unionByName(trained.forecasts, allowMissingColumns=True)
             models = models.unionByName(trained.models, allowMissingColumns=True)
         backtests = results.to_backtests(rows, region_day, run.as_of, run.run_id)

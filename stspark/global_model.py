@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from stspark import training
-from stspark.errors import ConfigError, nearest
+from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
 from stspark.models.deep.stcnn import NetworkConfig
+from stspark.names import NAIVE
 from stspark.settings import Model, Settings
 from stspark.snapshot import Manifest, write_snapshot
-from stspark.training_loop import TrainingConfig
+from stspark.training_plan import TrainingConfig
 
 if TYPE_CHECKING:
     from stspark.job import Job
@@ -39,29 +40,50 @@ class Trained:
     models: DataFrame
 
 
-def train_global(job: Job, run: Run, model: Model, frame: DataFrame, cutoffs: Sequence[date]) -> Trained:
-    """Train on a learning frame in one distributed launch and forecast from every cutoff.
+def train_global(job: Job, run: Run, model: Model, frame: DataFrame, naive: DataFrame) -> Trained:
+    """Train on a learning frame in one distributed launch and forecast from every cutoff of `naive`.
 
-    Settings that the user can mend (no slots, no GPU) raise; a training that fails leaves a failed row and no forecasts.
+    naive: the seasonal naive's forecasts; they stand in, marked as such, where the training fails or the history is
+    too short for it. What the user can mend at once (no slots, no GPU under `always`) raises EnvironmentMistake.
     """
     begun = time.monotonic()
     home = folder(job, run, model)
+    cutoffs = sorted(row[0] for row in naive.select("cutoff").distinct().toLocalIterator())
+    config = training_config(job.settings, model)
     write_panel(job, run, frame, f"{home}/snapshot")
-    result = training.train(job.spark, f"{home}/snapshot", home, training_config(job.settings, model), cutoffs)
-    rows = scored(job, run, model, cutoffs)
-    row = global_model_row(model.name, "ok", None, time.monotonic() - begun, frame)
-    facts = {"parameters": F.lit(result.to_json()), "artefact": F.lit(f"{home}/checkpoints"), "n_fits": F.lit(len(cutoffs))}
-    return Trained(rows, row.withColumns(facts))
+    status, error, facts = "ok", None, {"n_fits": F.lit(0)}
+    try:
+        result = training.train(job.spark, f"{home}/snapshot", home, config, cutoffs)
+        facts = {"parameters": F.lit(result.to_json()), "artefact": F.lit(f"{home}/checkpoints"), "n_fits": F.lit(len(cutoffs))}
+    except training.TrainingFailed as failure:
+        status, error = "failed", str(failure)
+    except InputError as mistake:
+        status, error = "skipped", str(mistake)
+    if error is not None:
+        log.warning("%s: %s: %s", model.name, status, error)
+    row = global_model_row(model.name, status, error, time.monotonic() - begun, frame).withColumns(facts)
+    rows = _scored(job, run, model, cutoffs) if status == "ok" else _stand_in(model, naive)
+    return Trained(rows, row)
 
 
-def scored(job: Job, run: Run, model: Model, cutoffs: Sequence[date]) -> DataFrame:
+def score_global(job: Job, run: Run, model: Model, models: DataFrame, naive: DataFrame) -> DataFrame:
+    """The as-of day's forecasts of the stored network, or the seasonal naive's, marked, where there is none."""
+    row = models.where((F.col("model") == model.name) & (F.col("status") == "ok")).first()
+    return _stand_in(model, naive) if row is None else _scored(job, run, model, [run.as_of])
+
+
+def _stand_in(model: Model, naive: DataFrame) -> DataFrame:
+    return naive.withColumns({"model": F.lit(model.name), "fallback_used": F.lit(NAIVE)})
+
+
+def _scored(job: Job, run: Run, model: Model, cutoffs: Sequence[date]) -> DataFrame:
     """Forecasts of the trained network from these cutoffs, as published: 0 on closed days, not negative for counts."""
     home = folder(job, run, model)
     made = training.score(job.spark, f"{home}/snapshot", f"{home}/checkpoints", cutoffs)
     closed = job.store.read("calendar").select("region", "date", "is_closed")
     joined = made.join(closed, ["region", "date"], "left")
 
-    def published(column: str) -> F.Column:  # type: ignore[name-defined]
+    def published(column: str) -> Column:
         value = F.greatest(F.col(column), F.lit(0.0)) if job.settings.target.non_negative else F.col(column)
         return F.when(F.col("is_closed"), 0.0).otherwise(value).alias(column)
 

@@ -40,8 +40,8 @@ class Manifest:
 
     regions: names in spatial order, `region_index` counts them; first_date: the day of `date_index` 0;
     n_history: days with a target; n_total: with the calendar rows that follow (at least `horizon`);
-    covariates: known-future columns in order; edges: (i, j, w), j is a neighbour of i and the w of one i
-    sum to 1; season: days; data_version: changes whenever the panel does.
+    covariates: known-future columns in order; edges: (i, j, w), j is a neighbour of i with
+    weight w; season: days; data_version: changes whenever the panel does.
     """
 
     data_version: str
@@ -201,7 +201,9 @@ def _check_rows(day: Integers, region: Integers, shape: tuple[int, int], where: 
 
 
 def _weights(manifest: Manifest) -> Floats:
+    """[R, R], rows standardised (again, where the panel lacks some neighbours)."""
     weights = np.zeros((len(manifest.regions), len(manifest.regions)))
     for i, j, w in manifest.edges:
         weights[i, j] = w
-    return weights
+    total = weights.sum(axis=1, keepdims=True)
+    return np.asarray(weights / np.where(total > 0, total, 1.0))

@@ -7,10 +7,32 @@ from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType, _parse_datatype_string
+from pyspark.sql.types import (
+    BooleanType,
+    DataType,
+    DateType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
 
 from stspark.calendar import event_columns
 from stspark.settings import Settings
+
+
+TYPES: dict[str, DataType] = {
+    "string": StringType(), "double": DoubleType(), "int": IntegerType(), "bigint": LongType(), "boolean": BooleanType(),
+    "date": DateType(), "timestamp": TimestampType(),
+}
+
+
+def schema_of(columns: Iterable[tuple[str, str]]) -> StructType:
+    """Spark schema of (name, type) pairs; needs no session, so workers may use it."""
+    return StructType([StructField(name, TYPES[kind]) for name, kind in columns])
 
 
 @dataclass(frozen=True)
@@ -42,10 +64,7 @@ class Table:
 
     def schema(self) -> StructType:
         """The Spark schema, in order."""
-        ddl = ", ".join(f"`{c.name}` {c.type}" for c in self.columns)
-        schema = _parse_datatype_string(ddl)
-        assert isinstance(schema, StructType)
-        return schema
+        return schema_of((c.name, c.type) for c in self.columns)
 
     def select(self, frame: DataFrame) -> DataFrame:
         """Exactly this table's columns, in its order and types; columns that `frame` lacks are null."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from stspark.errors import InputError
 from stspark.models.deep.checkpoint import predict, read_facts
 from stspark.names import quantile_column
-from stspark.snapshot import load_manifest, load_snapshot, local_path
+from stspark.snapshot import Floats, load_manifest, load_snapshot, local_path
 from stspark.training_launch import Place, choose_place, find_failure, run_ranks
 from stspark.training_plan import Launch, TrainingConfig
 
@@ -52,6 +52,11 @@ class TrainingResult:
     trained: tuple[date, ...]
     reused: tuple[date, ...]
     losses: dict[date, float]
+
+    def to_json(self) -> str:
+        """Return all of it as JSON text, dates in ISO form."""
+        losses = {day.isoformat(): loss for day, loss in self.losses.items()}
+        return json.dumps(vars(self) | {"losses": losses}, default=str)
 
 
 def train(
@@ -106,7 +111,8 @@ def _launch_until_done(launch: Launch, place: Place, watch: _Progress) -> None:
             failure = find_failure(launch.errors)
             if not failure.lost_contact or attempt == ATTEMPTS:
                 raise TrainingFailed(failure.explain(launch.errors, str(error))) from error
-            log.warning("stcnn: ranks lost contact, starting again from cutoff %d: %s", launch.start + 1, error)
+            why = (failure.text or "a rank died without a word").splitlines()[-1]
+            log.warning("stcnn: ranks lost contact, starting again after the last finished cutoff: %s", why)
 
 
 def _clear(launch: Launch) -> None:
@@ -160,23 +166,26 @@ class _Progress:
 
 
 def score(
-    spark: SparkSession, snapshot_path: str, checkpoints: str, cutoffs: Sequence[date], horizon: int
+    spark: SparkSession, snapshot_path: str, checkpoints: str, cutoffs: Sequence[date], horizon: int | None = None
 ) -> DataFrame:
-    """Forecast `horizon` days from every cutoff's checkpoint on the executors, one task a cutoff.
+    """Forecast from every cutoff's checkpoint on the executors, one task a cutoff.
 
-    Columns: cutoff, region, date, horizon (1..), y_hat (the median), one column per quantile (q10 …). A region
-    that has not started by a cutoff has no row for it.
+    horizon: days, by default (and at most) those of the snapshot. Columns: cutoff, region, date, horizon (1..),
+    y_hat (the median), one column per quantile (q10 …). A region that has not started by a cutoff has no row.
     """
     manifest = load_manifest(snapshot_path)
     quantiles = [quantile_column(q) for q in manifest.quantiles]
-    paths = str(local_path(snapshot_path)), local_path(checkpoints)
-    days = sorted(set(cutoffs))
+    panel, folder = str(local_path(snapshot_path)), local_path(checkpoints)
+    days, steps = sorted(set(cutoffs)), horizon or manifest.horizon
 
     def forecast_cutoffs(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        snapshot = load_snapshot(paths[0])
+        import torch
+
+        torch.set_num_threads(1)  # the same sums in the same order on every machine
+        snapshot = load_snapshot(panel)
         for batch in batches:
             for position in batch["id"]:
-                values = predict(paths[1], snapshot, days[position])[:, :horizon]
+                values = predict(folder, snapshot, days[position])[:, :steps]
                 yield _to_rows(days[position], manifest.regions, values, ["y_hat", *quantiles])
 
     doubles = ", ".join(f"{name} double" for name in ["y_hat", *quantiles])
@@ -184,15 +193,16 @@ def score(
     return spark.range(0, len(days), 1, len(days)).mapInPandas(forecast_cutoffs, schema)
 
 
-def _to_rows(cutoff: date, regions: Sequence[str], values: Any, columns: Sequence[str]) -> pd.DataFrame:
+def _to_rows(cutoff: date, regions: Sequence[str], values: Floats, columns: Sequence[str]) -> pd.DataFrame:
     """values: [R, H, 1 + Q] -> one row per region and day; regions whose values are NaN are left out."""
+    import numpy as np
     import pandas as pd
 
     count, steps, _ = values.shape
     rows = pd.DataFrame(values.reshape(count * steps, -1), columns=list(columns))
-    ahead = list(range(1, steps + 1)) * count
-    rows.insert(0, "cutoff", cutoff)
-    rows.insert(1, "region", [region for region in regions for _ in range(steps)])
-    rows.insert(2, "date", [cutoff + timedelta(days=k) for k in ahead])
-    rows.insert(3, "horizon", pd.array(ahead, dtype="int32"))
+    ahead = np.tile(np.arange(1, steps + 1, dtype=np.int32), count)
+    rows.insert(0, "cutoff", [cutoff] * len(rows))
+    rows.insert(1, "region", np.repeat(np.array(regions, dtype=object), steps))
+    rows.insert(2, "date", [cutoff + timedelta(days=int(k)) for k in ahead])
+    rows.insert(3, "horizon", ahead)
     return rows.dropna(subset=["y_hat"])

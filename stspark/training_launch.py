@@ -131,7 +131,7 @@ class Failure:
         silent = "a rank died without a traceback (see its output above, if any)"
         where = f"{self.rank} failed (whole traceback in {folder / self.rank}.txt)" if self.rank else silent
         hint = "\nwhere hosts have several networks, name one: spark.executorEnv.GLOO_SOCKET_IFNAME"
-        return f"stcnn training: {where}:\n{tail}{hint if self.lost_contact else ''}"
+        return f"stcnn training: {where}:\n{tail}{hint if self.lost_contact and self.rank else ''}"
 
 
 def find_failure(folder: Path) -> Failure:

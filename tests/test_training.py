@@ -1,5 +1,6 @@
 """Training and scoring through Spark: where ranks run, what the driver says, the same numbers everywhere."""
 
+import json
 import logging
 import os
 import sys
@@ -82,7 +83,8 @@ def slots(monkeypatch):
         pytest.param(a_spark("local[2]"), (2, True), "never", BARRIER, id="a GPU not wanted"),
         pytest.param(a_spark(), (2, True), "auto", BARRIER, id="a driver's GPU is no executor's"),
         pytest.param(
-            a_spark(spark_task_resource_gpu_amount="1"), (2, False), "always", Place(True, True, True), id="tasks with GPUs"
+            a_spark(spark_task_resource_gpu_amount="1"), (2, False), "always", Place(True, True, True),
+            id="tasks with GPUs",
         ),
     ],
 )
@@ -97,7 +99,7 @@ def test_where_the_ranks_run(slots, session, offered, gpu, place):
         pytest.param(a_spark(), "never", r"training.processes: is 2, but the cluster offers 1 slots;", id="slots"),
         pytest.param(a_spark("local[2]"), "always", r"training.gpu: is 'always', but this machine shows no", id="gpu"),
         pytest.param(a_spark(), "always", r"but spark.task.resource.gpu.amount is not 1;", id="gpu of tasks"),
-        pytest.param(a_spark(spark_dynamicAllocation_enabled="true"), "never", "switch it off", id="dynamic allocation"),
+        pytest.param(a_spark(spark_dynamicAllocation_enabled="true"), "never", "switch it off", id="dynamic"),
     ],
 )
 def test_what_the_user_is_told_when_something_lacks(slots, session, gpu, message):
@@ -110,8 +112,8 @@ def test_what_the_user_is_told_when_something_lacks(slots, session, gpu, message
     ("files", "rank", "lost"),
     [
         pytest.param({}, "", True, id="no rank left a word"),
-        pytest.param({0: "2.0\nRuntimeError: [gloo] Connection closed", 1: "3.0\nValueError: x"}, "rank-1", False, id="own"),
-        pytest.param({0: "2.0\nConnectionError: a", 1: "1.0\nDistNetworkError: b"}, "rank-1", True, id="the first to lose"),
+        pytest.param({0: "2.0\nRuntimeError: [gloo] closed", 1: "3.0\nValueError: x"}, "rank-1", False, id="own"),
+        pytest.param({0: "2.0\nConnectionError: a", 1: "1.0\nDistNetworkError: b"}, "rank-1", True, id="first to lose"),
     ],
 )
 def test_the_rank_that_is_to_blame(tmp_path, files, rank, lost):
@@ -132,7 +134,7 @@ def test_ranks_that_lost_contact_are_started_again(snapshot_path, tmp_path, monk
 
     monkeypatch.setattr(training, "choose_place", lambda *_: BARRIER)
     monkeypatch.setattr(training, "run_ranks", run_ranks)
-    with pytest.raises(training.TrainingFailed, match="(?s)rank-0 failed.*closed by peer.*GLOO_SOCKET_IFNAME"):
+    with pytest.raises(training.TrainingFailed, match=r"(?s)rank-0 failed.*closed by peer.*GLOO_SOCKET_IFNAME"):
         training.train(None, snapshot_path, str(tmp_path), TINY, CUTOFFS)
     assert starts == [0, 0]
 
@@ -148,6 +150,7 @@ def test_slots_are_counted_as_spark_does(spark):
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_barrier_stage_and_driver_train_to_the_same_bits(spark, snapshot_path, tmp_path, monkeypatch, caplog):
     with caplog.at_level(logging.INFO, "stspark"):
         result = training.train(spark, snapshot_path, str(tmp_path / "one"), TINY, CUTOFFS)
@@ -159,14 +162,15 @@ def test_barrier_stage_and_driver_train_to_the_same_bits(spark, snapshot_path, t
     other = training.train(spark, snapshot_path, str(tmp_path / "two"), TINY, CUTOFFS)
     snapshot = load_snapshot(snapshot_path)
     for day in CUTOFFS:
-        one, two = (load_checkpoint(run / "checkpoints", snapshot, day)[0] for run in (tmp_path / "one", tmp_path / "two"))
+        one, two = (load_checkpoint(tmp_path / run / "checkpoints", snapshot, day)[0] for run in ("one", "two"))
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     assert other.losses == result.losses
 
     again = training.train(spark, snapshot_path, str(tmp_path / "one"), TINY, CUTOFFS)
     assert (again.trained, again.reused) == ((), CUTOFFS)
+    assert json.loads(again.to_json())["losses"][str(CUTOFFS[0])] == result.losses[CUTOFFS[0]]
 
-    rows = training.score(spark, snapshot_path, result.checkpoints, CUTOFFS, 5).toPandas()
+    rows = training.score(spark, snapshot_path, result.checkpoints, CUTOFFS, horizon=5).toPandas()
     assert list(rows.columns) == ["cutoff", "region", "date", "horizon", "y_hat", "q10", "q97_5"]
     assert rows.groupby(["cutoff", "region"]).size().to_dict() == {
         (CUTOFFS[0], "north"): 5, (CUTOFFS[0], "south"): 5, **{(CUTOFFS[1], region): 5 for region in REGIONS}

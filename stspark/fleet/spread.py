@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType, _parse_datatype_string
+from pyspark.sql.types import StructType
 
 from stspark.features.learning import IDENTITY, in_packs
 from stspark.fleet.region import Outcome, Plan, Region, run_model, score
@@ -20,6 +20,7 @@ from stspark.models.base import Forecast, Forecaster, Future, Series
 from stspark.models.regional.registry import build
 from stspark.names import NAIVE, quantile_column
 from stspark.settings import Settings
+from stspark.tables import schema_of
 
 PACKS_PER_SLOT = 4
 
@@ -72,13 +73,11 @@ def score_fleet(frame: DataFrame, models: DataFrame, task: FleetTask, packs: int
 
 def output_schema(quantiles: Sequence[float]) -> StructType:
     """Rows that leave a worker."""
-    columns = ["kind string", "region string", "model string", "cutoff date", "date date", "horizon int", "y_hat double"]
-    columns += [f"{quantile_column(q)} double" for q in quantiles]
-    columns += ["fallback_used string", "status string", "error string", "fit_seconds double", "n_fits int"]
-    columns += ["parameters string", "artefact string"]
-    schema = _parse_datatype_string(", ".join(columns))
-    assert isinstance(schema, StructType)
-    return schema
+    texts = dict.fromkeys(("kind", "region", "model"), "string")
+    values = dict.fromkeys(("y_hat", *map(quantile_column, quantiles)), "double")
+    model = {"fallback_used": "string", "status": "string", "error": "string", "fit_seconds": "double", "n_fits": "int"}
+    stored = {"parameters": "string", "artefact": "string"}
+    return schema_of((texts | {"cutoff": "date", "date": "date", "horizon": "int"} | values | model | stored).items())
 
 
 def _regions(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:

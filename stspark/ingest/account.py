@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stspark.errors import InputError
 from stspark.ingest.clean import AT_FAULT, DUPLICATE, REASON
 from stspark.ingest.files import InputFile
-from stspark.ingest.read import FILE, RAW_TEXT
+from stspark.ingest.read import CORRUPT, FILE, RAW
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,15 @@ def to_rejected(classified: DataFrame, ingest_id: str) -> DataFrame:
     return classified.where(F.col(REASON).isNotNull()).select(
         F.col(REASON).alias("reason"),
         F.col(AT_FAULT).alias("column"),
-        F.col(RAW_TEXT).alias("raw_text"),
+        raw_text().alias("raw_text"),
         F.col(FILE).alias("source_file"),
         F.lit(ingest_id).alias("ingest_id"),
     )
+
+
+def raw_text() -> Column:
+    """The row as it was read: a malformed line itself, else JSON of the source's columns."""
+    return F.coalesce(F.col(CORRUPT), F.to_json(RAW, {"ignoreNullFields": "false"}))
 
 
 def count_by_file(classified: DataFrame) -> DataFrame:
@@ -77,7 +82,7 @@ def _too_many_rejected(over: Mapping[str, object], classified: DataFrame, limit:
     """Name the file, the commonest reason, its column and an example."""
     bad = classified.where((F.col(FILE) == over["source_file"]) & F.col(REASON).isNotNull())
     worst = (
-        bad.groupBy(REASON, AT_FAULT).agg(F.count("*").alias("n"), F.min(RAW_TEXT).alias("example")).orderBy(F.desc("n")).first()
+        bad.groupBy(REASON, AT_FAULT).agg(F.count("*").alias("n"), F.min(raw_text()).alias("example")).orderBy(F.desc("n")).first()
     )
     assert worst is not None
     return InputError(

@@ -14,12 +14,12 @@ from stspark.errors import InputError
 from stspark.ingest.files import InputFile, read_header, require_columns
 from stspark.settings import Lookup, Source
 
-FILE, RAW_TEXT, CORRUPT, ROW_HASH = "_file", "_raw_text", "_corrupt", "_row_hash"
+FILE, RAW, CORRUPT, ROW_HASH = "_file", "_raw", "_corrupt", "_row_hash"
 """Columns that travel with each raw row."""
 
 
 def read_raw(spark: SparkSession, source: Source, files: Sequence[InputFile]) -> DataFrame:
-    """Read CSV files as text columns plus FILE, RAW_TEXT, CORRUPT (null, or the malformed line), ROW_HASH.
+    """Read CSV files as text columns plus FILE, RAW (a struct of the texts), CORRUPT (null, or the malformed line), ROW_HASH.
 
     Files may differ in their columns and their order: each group of equal headers is read by itself.
     """
@@ -38,7 +38,7 @@ def _read_group(spark: SparkSession, source: Source, header: tuple[str, ...], fi
     return frame.withColumns(
         {
             FILE: _file_name(names),
-            RAW_TEXT: F.coalesce(F.col(CORRUPT), F.to_json(F.struct(*columns), {"ignoreNullFields": "false"})),
+            RAW: F.struct(*columns),
             ROW_HASH: F.md5(F.concat_ws("\x1f", *(F.coalesce(c, F.lit("\x00")) for c in (*columns, F.col(CORRUPT))))),
         }
     )

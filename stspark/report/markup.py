@@ -21,7 +21,7 @@ Value = str | float | bool | None
 """What an attribute may be: None and False leave it out, True writes its bare name."""
 
 
-def tag(name: str, *children: Child, **attributes: Value) -> Html:
+def tag(name: str, /, *children: Child, **attributes: Value) -> Html:
     """One element; `class_` and `data_x` become `class` and `data-x`.
 
     >>> tag("b", "x < y", class_="hot")

@@ -1,0 +1,179 @@
+"""The map of regions: where they lie, who neighbours whom, how large they are and how they change."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stspark.report.colours import diverging
+from stspark.report.data import ReportData
+from stspark.report.land import Box, land_within
+from stspark.report.markup import Html, join, tag
+from stspark.report.plot import Axis, label, picture, rule
+from stspark.report.verdict import gain
+from stspark.report.words import number, percent, signed
+
+WIDTH = 760.0
+CHANGE_REACH, GAIN_REACH = 0.3, 0.5
+"""Where the colour scales end: a change of 30%, an error half as large."""
+CORE = 0.75
+"""Share of the regions, those nearest to the middle, that get a map of their own where the others lie far off."""
+FAR = 0.25
+"""… namely where their part is smaller than this share of the whole map."""
+LABELS = 24
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A map: its box in degrees and the axes that draw it (plate carrée, true to scale at its middle latitude)."""
+
+    box: Box
+    x: Axis
+    y: Axis
+
+    @property
+    def height(self) -> float:
+        return self.y.start
+
+
+def atlas(data: ReportData) -> Html:
+    """One map, or two where most regions crowd in one corner; then the regions without a place."""
+    regions = data.regions.reset_index(drop=True)
+    placed = regions[regions["lat"].notna() & regions["lng"].notna()]
+    unplaced = list(regions.loc[~regions.index.isin(placed.index), "name"])
+    missing = tag("p", f"Without a place, so not on the map: {', '.join(unplaced)}.", class_="muted") if unplaced else None
+    if placed.empty:
+        return tag("div", tag("p", "No region has a place, so there is no map."), missing, class_="card")
+    maps = [tag("div", _map(data, placed, box), class_="scroll") for box in boxes(placed)]
+    dropped = data.totals.regions - len(regions)
+    more = tag("p", f"{dropped:,} smaller regions are not drawn.", class_="muted") if dropped > 0 else None
+    return tag("div", _choice(), *maps, _keys(), more, missing, class_="card show-change", id="atlas")
+
+
+def boxes(placed: pd.DataFrame) -> list[Box]:
+    """The boxes of the maps to draw: the crowd first where there is one, then everything."""
+    lng, lat = placed["lng"].to_numpy(float), placed["lat"].to_numpy(float)
+    whole = _box(lng, lat)
+    away = np.hypot(lng - np.median(lng), lat - np.median(lat))
+    near = away <= np.quantile(away, CORE)
+    core = _box(lng[near], lat[near])
+    crowded = len(placed) >= 8 and _area(core) < FAR * _area(whole)
+    return [core, whole] if crowded else [whole]
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _box(lng: Any, lat: Any) -> Box:
+    """A box around the places with a margin, not much flatter or steeper than 2:1."""
+    middle, across, up = (lng.min() + lng.max()) / 2, float(np.ptp(lng)), float(np.ptp(lat))
+    squeeze = max(math.cos(math.radians(float(lat.min() + lat.max()) / 2)), 0.2)
+    up = max(up * 1.24, across * squeeze * 1.16 / 2.1, 1.0)
+    across = max(across * 1.16, up / squeeze * 1.35)
+    centre = (lat.min() + lat.max()) / 2
+    south, north = max(float(centre - up / 2), -90.0), min(float(centre + up / 2), 90.0)
+    return max(float(middle - across / 2), -180.0), south, min(float(middle + across / 2), 180.0), north
+
+
+def _sheet(box: Box) -> Sheet:
+    west, south, east, north = box
+    squeeze = max(math.cos(math.radians((south + north) / 2)), 0.2)
+    height = WIDTH * (north - south) / ((east - west) * squeeze)
+    return Sheet(box, Axis(west, east, 0, WIDTH), Axis(south, north, height, 0))
+
+
+def _map(data: ReportData, placed: pd.DataFrame, box: Box) -> Html:
+    sheet = _sheet(box)
+    inside = placed[placed["lng"].between(box[0], box[2]) & placed["lat"].between(box[1], box[3])]
+    return picture(
+        WIDTH, sheet.height, "Map of the regions", _land(sheet), _graticule(sheet), _edges(data, placed, sheet),
+        _places(inside, float(placed["volume"].max()), sheet), class_="map",
+    )
+
+
+def _land(sheet: Sheet) -> Html:
+    pieces = (
+        "M" + "L".join(f"{sheet.x(x):.0f},{sheet.y(y):.0f}" for x, y in ring) + "Z" for ring in land_within(sheet.box)
+    )
+    return tag("path", d="".join(pieces), class_="land")
+
+
+def _graticule(sheet: Sheet) -> Html:
+    parts = []
+    for value in sheet.x.ticks(6)[1:]:
+        parts += [rule(sheet.x(value), 0, sheet.x(value), sheet.height, "graticule"),
+                  label(sheet.x(value) + 3, sheet.height - 4, _degrees(value, "E", "W"))]
+    for value in sheet.y.ticks(4):
+        parts += [rule(0, sheet.y(value), WIDTH, sheet.y(value), "graticule"),
+                  label(3, sheet.y(value) - 3, _degrees(value, "N", "S"))]
+    return join(parts)
+
+
+def _degrees(value: float, above: str, below: str) -> str:
+    return f"{abs(value):g}°{above if value > 0 else below if value < 0 else ''}"
+
+
+def _edges(data: ReportData, placed: pd.DataFrame, sheet: Sheet) -> Html:
+    """Each neighbour pair once."""
+    where = {row.region: (sheet.x(row.lng), sheet.y(row.lat)) for row in placed.itertuples()}
+    pairs = {tuple(sorted(pair)) for pair in zip(data.edges["region"], data.edges["neighbour"], strict=True)}
+    return join(rule(*where[a], *where[b], "edge") for a, b in sorted(pairs) if a in where and b in where)
+
+
+def _places(regions: pd.DataFrame, largest: float, sheet: Sheet) -> Html:
+    """A disc per region, its area by volume; the largest ones named where there is room."""
+    circles, names, taken = [], [], []
+    for place, row in enumerate(regions.itertuples()):
+        x, y = sheet.x(row.lng), sheet.y(row.lat)
+        radius = max(2.5, 20 * math.sqrt(max(row.volume, 0.0) / largest)) if largest > 0 else 5.0
+        colours = f"--change:{diverging(row.change, CHANGE_REACH)};--gain:{diverging(-_gain(row), GAIN_REACH)}"
+        circles.append(tag("circle", cx=x, cy=y, r=radius, class_="place", style=colours, data_tip=_tip(row),
+                           data_pick=str(row.Index)))
+        wide = 6.4 * sum(2 if ord(c) > 0x2E7F else 1 for c in row.name)
+        spot = (x + radius + 3, y - 7, x + radius + 3 + wide, y + 7)
+        free = all(spot[2] < t[0] or spot[0] > t[2] or spot[3] < t[1] or spot[1] > t[3] for t in taken)
+        if place < LABELS and free and spot[2] < WIDTH:
+            names.append(label(spot[0], y + 4, row.name, "name"))
+            taken.append(spot)
+        taken.append((x - radius, y - radius, x + radius, y + radius))
+    return join([*circles, *names])
+
+
+def _gain(row: Any) -> float:
+    return gain(row.wape, row.wape_naive)
+
+
+def _tip(row: Any) -> str:
+    return "\n".join([
+        row.name, f"last 8 weeks {number(row.volume)}", f"coming days {number(row.next_total)}",
+        f"on the week before {signed(row.change)}", f"error {percent(row.wape)}, naive {percent(row.wape_naive)}",
+    ])
+
+
+def _choice() -> Html:
+    return tag(
+        "p", "Colour: ",
+        tag("label", tag("input", type="radio", name="colour", value="change", checked=True), " change of the forecast on the week before"),
+        " ", tag("label", tag("input", type="radio", name="colour", value="gain"), " error against the seasonal naive"),
+        class_="chooser",
+    )
+
+
+def _keys() -> Html:
+    """Both colour scales (one is shown), and what size and lines mean."""
+    return tag(
+        "p", _scale("key-change", "−30% or less", "as before", "+30% or more", CHANGE_REACH),
+        _scale("key-gain", "half the naive's error", "the same", "half as much again", GAIN_REACH),
+        tag("span", "Area: volume of the last 8 weeks. Lines: neighbours. Hollow: not known.", class_="muted"), class_="legend",
+    )
+
+
+def _scale(class_: str, low: str, middle: str, high: str, reach: float) -> Html:
+    stops = ",".join(diverging(reach * k / 4, reach) for k in range(-4, 5))
+    ramp = tag("i", class_="ramp", style=f"background:linear-gradient(90deg,{stops})")
+    return tag("span", low, ramp, high, f" (grey: {middle})", class_=class_)

@@ -1,0 +1,173 @@
+"""The coming days: all regions together, one region at a time, and every region small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from stspark.names import ALL_REGIONS
+from stspark.report.data import WEEKS, ReportData, of_region
+from stspark.report.fan import Story, drawn_bands, fan, small_fan
+from stspark.report.markup import Html, join, tag
+from stspark.report.verdict import EVEN
+from stspark.report.words import number, percent, plural, signed, span, whole
+
+
+def outlook(data: ReportData) -> Html:
+    """The cards of the section."""
+    stories = {row.region: story(data, row.region, row.name) for row in _rows(data.shown)}
+    return join([_together(data), _one_by_one(data, stories), _overview(data, stories)])
+
+
+def story(data: ReportData, region: str, name: str) -> Story:
+    """What the chart of a region tells; sums over all regions have no bands, since quantiles do not add up."""
+    facts = data.facts
+    days = of_region(data.days, region)
+    recent = days[days["date"] > facts.as_of - pd.Timedelta(weeks=WEEKS)]
+    forecast, bands = of_region(data.forecasts, region), drawn_bands(facts.quantiles)
+    if region == ALL_REGIONS:
+        forecast, bands = _summed(forecast), ()
+    backtests = data.backtests[data.backtests["region"] == region]
+    return Story(name, f"{facts.target} per day", facts.as_of, recent, forecast, backtests, bands)
+
+
+def legend(levels: tuple[int, ...], *, tests: bool = True) -> Html:
+    """What the lines and grounds of the charts mean."""
+    fades = [(f"band b{place}", f"{level}% interval") for place, level in enumerate(levels)]
+    items = [("key actual", "actual"), ("key forecast", "forecast"), *((f"key {c}", text) for c, text in fades)]
+    if tests:
+        items.append(("key champion", "back-test"))
+    items += [("key closed", "closed"), ("key missing", "not known")]
+    return tag("p", *(tag("span", tag("i", class_=c), text) for c, text in items), class_="legend")
+
+
+def _rows(frame: pd.DataFrame) -> list[Any]:
+    return list(frame.itertuples(index=False))
+
+
+def _summed(forecast: pd.DataFrame) -> pd.DataFrame:
+    """Rows by date and model to rows by date; a day is closed where all regions are."""
+    if forecast.empty:
+        return forecast
+    days = forecast.groupby("date", as_index=False).agg(y_hat=("y_hat", "sum"), is_closed=("is_closed", "all"))
+    return days.assign(holiday_name=None)
+
+
+def _together(data: ReportData) -> Html:
+    totals, facts = data.totals, data.facts
+    total = story(data, ALL_REGIONS, "All regions")
+    coming = total.forecast["date"]
+    when = span(coming.min(), coming.max()) if len(coming) else "the coming days"
+    change = signed(totals.change, 1)
+    compared = f" {change} on the same days of the week before." if change != "–" else ""
+    return tag(
+        "div",
+        tag("h3", "All regions together"),
+        tag(
+            "p", tag("b", f"{whole(totals.next_total)} {facts.target}", class_="big"),
+            f" expected in {plural(totals.regions, 'region')}, {when}.{compared} ",
+            tag("span", "The sum of the regions' point forecasts. It has no interval: quantiles of regions do not add up.",
+                class_="muted"),
+        ),
+        tag("div", fan(total, height=250), class_="scroll"),
+        legend(()),
+        class_="card with-tests",
+    )
+
+
+def _one_by_one(data: ReportData, stories: dict[str, Story]) -> Html:
+    rows = _rows(data.shown)
+    options = [tag("option", row.name if row.name == row.region else f"{row.name} ({row.region})", value=str(k))
+               for k, row in enumerate(rows)]
+    left_out = data.totals.regions - len(rows)
+    more = f"The {len(rows)} largest; {whole(left_out)} smaller ones are in the tables." if left_out > 0 else ""
+    chooser = tag(
+        "p",
+        tag("label", "Region ", tag("select", *options, id="region")), " ",
+        tag("label", tag("input", type="checkbox", id="tests", checked=True), " back-test forecasts"), " ",
+        tag("label", tag("input", type="checkbox", id="naive"), " seasonal naive"),
+        tag("span", more, class_="muted"),
+        class_="chooser",
+    )
+    panels = [_panel(data, row, k, stories[row.region]) for k, row in enumerate(rows)]
+    return tag("div", tag("h3", "Region by region"), chooser, *panels, class_="card with-tests", id="one")
+
+
+def _panel(data: ReportData, row: Any, place: int, told: Story) -> Html:
+    levels = tuple(band.level for band in told.bands)
+    return tag(
+        "div",
+        tag("div", tag("div", fan(told), class_="scroll"), legend(levels), class_="grow"),
+        tag("div", _facts(row, data.facts.target), _days(told), class_="side"),
+        class_="panel", data_region=str(place), hidden=place > 0,
+    )
+
+
+def _facts(row: Any, target: str) -> Html:
+    beside = "" if row.fallback_used is None else f", in whose place {row.fallback_used} stands"
+    return tag(
+        "p",
+        tag("b", f"{number(row.next_total)} {target}"),
+        f" in all{_changed(row.change)}. Chosen model: {row.champion}{beside}. ",
+        tag("span", _error(row), class_="worse" if loses(row) else None),
+    )
+
+
+def _changed(change: float) -> str:
+    return "" if pd.isna(change) else f", {signed(change)} on the week before"
+
+
+def loses(row: Any) -> bool:
+    """Whether the region's chosen models did worse than the seasonal naive in the back-tests."""
+    return bool(row.wape > row.wape_naive * (1 + EVEN))
+
+
+def _error(row: Any) -> str:
+    if pd.isna(row.wape) or pd.isna(row.wape_naive):
+        return "Its error is not known: no volume in the back-tests."
+    ending = ": worse ▲" if loses(row) else ""
+    return f"Back-test error {percent(row.wape, 0)}, seasonal naive {percent(row.wape_naive, 0)}{ending}."
+
+
+def _days(told: Story) -> Html:
+    """The coming days as a table, with the widest interval drawn."""
+    band = told.bands[0] if told.bands else None
+    interval: Callable[[Any], str] = lambda row: (  # noqa: E731 - one expression, used once a line
+        f"{number(getattr(row, band.low))} to {number(getattr(row, band.high))}" if band and not row.is_closed else ""
+    )
+    lines = [
+        tag(
+            "tr", tag("td", f"{row.date:%a} {row.date.day} {row.date:%b}"),
+            tag("td", "closed" if row.is_closed else number(row.y_hat), class_="num"),
+            tag("td", interval(row), class_="num muted"),
+        )
+        + (tag("tr", tag("td", row.holiday_name, colspan="3", class_="note")) if row.holiday_name else "")
+        for row in _rows(told.forecast)
+    ]
+    head = tag("tr", tag("th", "day"), tag("th", "forecast", class_="num"),
+               tag("th", f"{band.level}% interval" if band else "", class_="num"))
+    return tag("table", tag("thead", head), tag("tbody", *map(Html, lines)), class_="plain")
+
+
+def _overview(data: ReportData, stories: dict[str, Story]) -> Html:
+    rows = _rows(data.shown)
+    left_out = data.totals.regions - len(rows)
+    said = f" {whole(left_out)} smaller regions are left out." if left_out > 0 else ""
+    cells = [
+        tag(
+            "button",
+            tag("span", tag("b", row.name), tag("span", "▲ loses to naive", class_="worse") if loses(row) else None, class_="row"),
+            small_fan(stories[row.region]),
+            tag("span", f"next {number(row.next_total)}", tag("span", signed(row.change), class_="muted"), class_="row"),
+            type="button", class_="cell", data_pick=str(k), title=f"Show {row.name} above",
+        )
+        for k, row in enumerate(rows)
+    ]
+    return tag(
+        "div", tag("h3", "All regions at a glance"),
+        tag("p", f"Largest first, each on its own scale: the last {WEEKS} weeks and the forecast with its intervals; "
+            f"below, the sum of the coming days and its change on the week before.{said}", class_="muted"),
+        tag("div", *cells, class_="cells"), class_="card",
+    )

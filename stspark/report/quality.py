@@ -1,0 +1,133 @@
+"""What came in and what became of it: rows, rejected rows, days by status."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from stspark.names import CLOSED, IMPUTED, MISSING, OBSERVED
+from stspark.report.data import ReportData
+from stspark.report.markup import Html, join, tag
+from stspark.report.plot import label, picture
+from stspark.report.words import percent, plural, short_day, whole
+
+STATUSES = (OBSERVED, CLOSED, MISSING, IMPUTED)
+WEEKS_SHOWN = 52
+LINE = 11.0
+LEFT = 150.0
+WIDTH = 1080.0
+LONGEST = 160
+"""Characters of a raw row that are shown."""
+
+
+def quality(data: ReportData) -> Html:
+    """The cards of the section."""
+    two = tag("div", tag("div", _rows(data), class_="card"), tag("div", _days(data), class_="card"), class_="two even")
+    return join([two, tag("div", tag("h3", "Rejected rows"), _rejected(data), class_="card"), _strip(data)])
+
+
+def _rows(data: ReportData) -> Html:
+    rows = data.rows
+    adds_up = rows.read == rows.kept + rows.rejected + rows.duplicate
+    verdict = "Every row is accounted for." if adds_up else "▲ These do not add up: rows were lost."
+    parts = [("kept", rows.kept, "kept"), ("exact duplicates", rows.duplicate, "duplicate"), ("rejected", rows.rejected, "rejected")]
+    return join([
+        tag("h3", "Rows"),
+        tag("p", tag("b", f"{whole(rows.read)} read", class_="big"),
+            f" from {plural(rows.files, 'file')} = {whole(rows.kept)} kept + {whole(rows.rejected)} rejected"
+            f" + {whole(rows.duplicate)} exact duplicates. "),
+        _stack(parts), tag("p", verdict, class_="muted" if adds_up else "worse"),
+    ])
+
+
+def _days(data: ReportData) -> Html:
+    counts = {s: int(data.totals.statuses.get(s, 0)) for s in STATUSES}
+    totals = data.totals
+    return join([
+        tag("h3", "Days"),
+        tag("p", tag("b", f"{whole(sum(counts.values()))} region-days", class_="big"),
+            f" in {plural(totals.regions, 'region')}, {short_day(totals.first_day)} {totals.first_day.year} to "
+            f"{short_day(totals.last_day)} {totals.last_day.year}. A closed day, a missing day and a day of zero demand are "
+            "three different things."),
+        _stack([(s, n, s) for s, n in counts.items()]),
+    ])
+
+
+def _stack(parts: list[tuple[str, int, str]]) -> Html:
+    """Shares as one bar, and their numbers."""
+    total = sum(n for _, n, _ in parts)
+    bars = [tag("i", class_=f"s-{kind}", style=f"flex-grow:{n}") for _, n, kind in parts if n]
+    keys = [
+        tag("span", tag("i", class_=f"key s-{kind}"), f"{name} {whole(n)}", tag("span", f" {_share(n, total)}", class_="muted"))
+        for name, n, kind in parts
+    ]
+    return join([tag("div", *bars, class_="stack"), tag("p", *keys, class_="legend")])
+
+
+def _share(n: int, total: int) -> str:
+    if not total or not n:
+        return "0%"
+    return "<0.1%" if n / total < 0.001 else percent(n / total)
+
+
+def _rejected(data: ReportData) -> Html:
+    if data.rejected.empty:
+        return tag("p", "No row was rejected.")
+    head = tag("tr", tag("th", "reason"), tag("th", "column"), tag("th", "rows", class_="num"),
+               tag("th", "of all", class_="num"), tag("th", "for example"))
+    rows = [
+        tag("tr", tag("td", row.reason), tag("td", row.column or "whole row"), tag("td", whole(row.n), class_="num"),
+            tag("td", _share(int(row.n), data.rows.read), class_="num muted"), tag("td", tag("code", _cut(row.example))))
+        for row in data.rejected.itertuples()
+    ]
+    return tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), class_="scroll")
+
+
+def _cut(text: str | None) -> str:
+    if text is None:
+        return ""
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _strip(data: ReportData) -> Html:
+    """Region by week: how many days were not observed, and why."""
+    shown, days = data.shown, data.days
+    weeks = ((data.facts.as_of - days["date"]).dt.days // 7).rename("weeks_ago")
+    recent = days[(weeks >= 0) & (weeks < WEEKS_SHOWN) & days["region"].isin(shown["region"])].assign(weeks_ago=weeks)
+    counts = recent.groupby(["region", "weeks_ago", "status"]).size().unstack(fill_value=0).reindex(columns=list(STATUSES), fill_value=0)
+    if counts.empty:
+        return Html("")
+    span = int(recent["weeks_ago"].max()) + 1
+    wide = (WIDTH - LEFT) / span
+    rows = [
+        join([label(LEFT - 6, LINE * k + 9, row.name if len(row.name) <= 22 else row.name[:21] + "…", "tick tiny", "end"),
+              *_runs(counts.loc[[row.region]].droplevel(0) if row.region in counts.index else counts.iloc[:0].droplevel(0), (wide, span), LINE * k)])
+        for k, row in enumerate(shown.itertuples())
+    ]
+    height = LINE * len(rows) + 18
+    dates = [label(LEFT + wide * (span - back), height - 4, short_day(data.facts.as_of - pd.Timedelta(weeks=back)), "tick tiny",
+                   "end" if back == 0 else "middle") for back in range(0, span - 1, 8)]
+    drawn = picture(WIDTH, height, "Days by status, region and week", *rows, *dates)
+    keys = [tag("span", tag("i", class_=f"key s-{s}"), s) for s in STATUSES]
+    return tag(
+        "div", tag("h3", "Days by region and week"),
+        tag("p", "A week has the colour of its worst kind of day, the stronger the more days of it. Empty: before the region's first day.",
+            class_="muted"), tag("p", *keys, class_="legend"), tag("div", drawn, class_="scroll"), class_="card",
+    )
+
+
+def _runs(counts: pd.DataFrame, size: tuple[float, int], y: float) -> list[Html]:
+    """One rectangle for weeks in a row that look the same; counts: weeks_ago × status."""
+    wide, span = size
+    pieces: list[tuple[tuple[str, int], int, int]] = []
+    for back, week in sorted(((int(str(k)), row) for k, row in counts.iterrows()), key=lambda pair: -pair[0]):
+        kind = next((s for s in (MISSING, IMPUTED, CLOSED) if week[s]), OBSERVED)
+        look, start = (kind, min(int(week[kind]), 7)), span - 1 - back
+        if pieces and pieces[-1][0] == look and pieces[-1][2] == start:
+            pieces[-1] = (look, pieces[-1][1], start + 1)
+        else:
+            pieces.append((look, start, start + 1))
+    return [
+        tag("rect", x=LEFT + wide * start, y=y + 1, width=wide * (end - start) - 0.6, height=LINE - 2, class_=f"s-{kind}",
+            style=None if kind == OBSERVED else f"opacity:{0.3 + 0.1 * days:.1f}")
+        for (kind, days), start, end in pieces
+    ]
