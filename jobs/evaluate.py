@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 
+from stspark.report.build import write_report
+
 from stspark import metrics
 from stspark.fleet import results
 from stspark.job import Job, run_job
-from stspark.report.build import write_report
 from stspark.tracking import log_run
 
 
@@ -21,7 +22,9 @@ def main(job: Job) -> None:
         region_day = store.read("region_day")
         backtests = results.require_run(store.read("backtests"), run.run_id)
         scale = metrics.naive_scale(region_day, backtests.select("cutoff").distinct(), settings.time.season)
-        tested = metrics.with_champion(backtests, results.champions_by_cutoff(backtests)).join(scale, ["region", "cutoff"], "left")
+        tested = metrics.with_champion(backtests, results.champions_by_cutoff(backtests)).join(
+            scale, ["region", "cutoff"], "left"
+        )
         measured = metrics.measure(tested, settings.quantiles, run.run_id, "backtest")
         came = results.with_actuals(store.read("forecasts").where(f"run_id = '{run.run_id}'"), region_day, scale)
         measured = measured.unionByName(metrics.measure(came, settings.quantiles, run.run_id, "actuals"))

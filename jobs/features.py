@@ -25,7 +25,10 @@ def main(job: Job) -> None:
         span = build.data_span(daily, settings)
         regions = build.build_regions(spark, daily, settings)
         store.replace("regions", spark.createDataFrame(regions, REGIONS.schema()))
-        store.replace("region_edges", spark.createDataFrame(nearest_edges(regions, settings.regions.neighbours), REGION_EDGES.schema()))
+        store.replace(
+            "region_edges",
+            spark.createDataFrame(nearest_edges(regions, settings.regions.neighbours), REGION_EDGES.schema()),
+        )
         store.replace("calendar", build.build_calendar(spark, store.read("regions"), panel, span, settings))
         days = build.build_region_day(daily, store.read("calendar"), store.read("region_edges"), span, settings)
         store.replace("region_day", covariates.add_past_only(days, panel, settings))

@@ -11,7 +11,7 @@ from stspark.ingest import account
 from stspark.ingest.build import classify
 from stspark.ingest.events import to_events
 from stspark.ingest.files import list_files
-from stspark.ingest.ledger import describe, refuse_replaced, not_yet_ingested
+from stspark.ingest.ledger import describe, not_yet_ingested, refuse_replaced
 from stspark.ingest.panel_rows import to_panel
 from stspark.job import Job, run_job
 from stspark.privacy import user_key

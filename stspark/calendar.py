@@ -39,7 +39,11 @@ def shopping_events(calendar: Calendar) -> list[ShoppingEvent]:
         reader = csv.DictReader(file)
         missing = {"event", "date"} - set(reader.fieldnames or ())
         if missing:
-            raise InputError(path, f"has no column '{sorted(missing)[0]}'", "its columns are event, date, days_before, days_after, countries")
+            raise InputError(
+                path,
+                f"has no column '{sorted(missing)[0]}'",
+                "its columns are event, date, days_before, days_after, countries",
+            )
         events = [_event(path, reader.line_num, row) for row in reader]
     known = {e.slug for e in events}
     for slug in calendar.events or ():
@@ -59,7 +63,9 @@ def _event(path: str, line: int, row: dict[str, str]) -> ShoppingEvent:
             countries=tuple((row.get("countries") or "").split()),
         )
     except ValueError as error:
-        raise InputError(f"{path}: line {line}", str(error), "write dates as YYYY-MM-DD and days as whole numbers") from error
+        raise InputError(
+            f"{path}: line {line}", str(error), "write dates as YYYY-MM-DD and days as whole numbers"
+        ) from error
 
 
 def event_columns(calendar: Calendar) -> dict[str, str]:
@@ -68,13 +74,15 @@ def event_columns(calendar: Calendar) -> dict[str, str]:
     for event in shopping_events(calendar):
         columns[f"event_{event.slug}"] = f"{event.name}: 1 on the day, rising from 0 over the days before (known ahead)"
         if event.days_after:
-            columns[f"event_{event.slug}_after"] = f"{event.name}: falling from 1 to 0 over the days after (known ahead)"
+            columns[f"event_{event.slug}_after"] = (
+                f"{event.name}: falling from 1 to 0 over the days after (known ahead)"
+            )
     return columns
 
 
 def event_rows(calendar: Calendar, first: date, last: date) -> list[tuple[str, date, str, float]]:
     """(country or "", date, column, value in 0..1) of every day that an event touches between `first` and `last`."""
-    rows = []
+    rows: list[tuple[str, date, str, float]] = []
     for event in shopping_events(calendar):
         for offset in range(-event.days_before, event.days_after + 1):
             day = event.day + timedelta(days=offset)
@@ -100,9 +108,7 @@ def holiday_rows(countries: Sequence[str], years: Sequence[int]) -> list[tuple[s
 
 def region_dates(spark: SparkSession, regions: DataFrame, first: date, last: date) -> DataFrame:
     """region, country, date for every day from `first` to `last`."""
-    days = spark.range((last - first).days + 1).select(
-        F.date_add(F.lit(first), F.col("id").cast("int")).alias("date")
-    )
+    days = spark.range((last - first).days + 1).select(F.date_add(F.lit(first), F.col("id").cast("int")).alias("date"))
     return regions.select("region", "country").crossJoin(F.broadcast(days))
 
 
@@ -114,7 +120,9 @@ def add_holidays(grid: DataFrame, rows: Sequence[tuple[str, date, str]]) -> Data
     )
 
 
-def add_shopping_events(grid: DataFrame, rows: Sequence[tuple[str, date, str, float]], columns: Sequence[str]) -> DataFrame:
+def add_shopping_events(
+    grid: DataFrame, rows: Sequence[tuple[str, date, str, float]], columns: Sequence[str]
+) -> DataFrame:
     """Add one column per event: the largest value that its occurrences give the day, else 0."""
     if not columns:
         return grid
@@ -122,9 +130,8 @@ def add_shopping_events(grid: DataFrame, rows: Sequence[tuple[str, date, str, fl
     wide = long.groupBy("event_country", "date").pivot("event", list(columns)).agg(F.max("value"))
     everywhere = wide.where("event_country = ''").drop("event_country")
     there = wide.where("event_country <> ''").withColumnRenamed("event_country", "country")
-    joined = (
-        grid.join(F.broadcast(there), ["country", "date"], "left")
-        .join(F.broadcast(everywhere.select("date", *(F.col(c).alias(f"{c}__all") for c in columns))), ["date"], "left")
+    joined = grid.join(F.broadcast(there), ["country", "date"], "left").join(
+        F.broadcast(everywhere.select("date", *(F.col(c).alias(f"{c}__all") for c in columns))), ["date"], "left"
     )
     filled = {c: F.coalesce(F.greatest(F.col(c), F.col(f"{c}__all")), F.lit(0.0)) for c in columns}
     return joined.withColumns(filled).drop(*(f"{c}__all" for c in columns))

@@ -40,12 +40,16 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     """Set one `dotted.key=value`; a number in the key is a position in a list."""
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {override}", "is not of the form dotted.key=value", "write for example time.horizon=14")
+        raise ConfigError(
+            f"--set {override}", "is not of the form dotted.key=value", "write for example time.horizon=14"
+        )
     node: Any = raw
     parts = key.strip().split(".")
     for part in parts[:-1]:
-        node = node[int(part)] if isinstance(node, list) and part.isdigit() and int(part) < len(node) else (
-            node.setdefault(part, {}) if isinstance(node, dict) else None
+        node = (
+            node[int(part)]
+            if isinstance(node, list) and part.isdigit() and int(part) < len(node)
+            else (node.setdefault(part, {}) if isinstance(node, dict) else None)
         )
         if not isinstance(node, dict | list):
             raise ConfigError(f"--set {key}", f"'{part}' holds no further keys", "see the config file for its keys")
@@ -103,6 +107,8 @@ def check_files(settings: Settings) -> Mapping[str, Path]:
     for key, path in {"source.path": Path(settings.source.path), **files}.items():
         if "://" not in str(path) and not path.exists():
             raise InputError(
-                f"{key}: {path}", f"does not exist (looked from {Path.cwd()})", f"put the data there or change {key}{published}"
+                f"{key}: {path}",
+                f"does not exist (looked from {Path.cwd()})",
+                f"put the data there or change {key}{published}",
             )
     return files

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -54,7 +54,11 @@ def train_global(job: Job, run: Run, model: Model, frame: DataFrame, naive: Data
     status, error, facts = "ok", None, {"n_fits": F.lit(0)}
     try:
         result = training.train(job.spark, f"{home}/snapshot", home, config, cutoffs)
-        facts = {"parameters": F.lit(result.to_json()), "artefact": F.lit(f"{home}/checkpoints"), "n_fits": F.lit(len(cutoffs))}
+        facts = {
+            "parameters": F.lit(result.to_json()),
+            "artefact": F.lit(f"{home}/checkpoints"),
+            "n_fits": F.lit(len(cutoffs)),
+        }
     except training.TrainingFailed as failure:
         status, error = "failed", str(failure)
     except InputError as mistake:
@@ -88,7 +92,9 @@ def _scored(job: Job, run: Run, model: Model, cutoffs: Sequence[date]) -> DataFr
         return F.when(F.col("is_closed"), 0.0).otherwise(value).alias(column)
 
     values = ("y_hat", *job.settings.quantile_columns)
-    return joined.select(F.lit(model.name).alias("model"), "region", "cutoff", "date", "horizon", *(published(c) for c in values))
+    return joined.select(
+        F.lit(model.name).alias("model"), "region", "cutoff", "date", "horizon", *(published(c) for c in values)
+    )
 
 
 def training_config(settings: Settings, model: Model) -> TrainingConfig:
@@ -98,8 +104,10 @@ def training_config(settings: Settings, model: Model) -> TrainingConfig:
     for key in model.options:
         if key not in network_keys | training_keys:
             known = sorted(network_keys | training_keys)
-            raise ConfigError(f"models.{model.name}.{key}", "unknown option", f"did you mean '{nearest(key, known) or known[0]}'?")
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in model.options.items()}
+            raise ConfigError(
+                f"models.{model.name}.{key}", "unknown option", f"did you mean '{nearest(key, known) or known[0]}'?"
+            )
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in model.options.items()}
     network = NetworkConfig(**{k: v for k, v in given.items() if k in network_keys})
     rest = {k: v for k, v in given.items() if k in training_keys}
     return TrainingConfig(gpu=settings.training.gpu, processes=settings.training.processes, network=network, **rest)
@@ -114,7 +122,8 @@ def write_panel(job: Job, run: Run, frame: DataFrame, path: str) -> None:
     place = {name: i for i, name in enumerate(names)}
     edges = job.store.read("region_edges").select("region", "neighbour", "weight").toPandas()
     first, last = frame.agg(F.min("date"), F.max("date")).first() or (None, None)
-    assert isinstance(first, date) and isinstance(last, date)
+    assert isinstance(first, date)
+    assert isinstance(last, date)
     manifest = Manifest(
         data_version=run.run_id,
         regions=names,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -38,7 +38,7 @@ class Job:
     asked_as_of: date | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     summary: dict[str, str] = field(default_factory=dict)
-    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     run: runs.Run | None = None
     mlflow_run: str | None = None
     report: str | None = None
@@ -110,8 +110,19 @@ def _parse(name: str, arguments: Sequence[str] | None) -> argparse.Namespace:
         prog=f"spark-submit jobs/{name}.py", description=sys.modules["__main__"].__doc__ if arguments is None else None
     )
     parser.add_argument("--config", required=True, metavar="conf/DATASET.yaml", help="the data set's configuration")
-    parser.add_argument("--as-of", type=_day, metavar="YYYY-MM-DD", help="last day that the run may know (default: the last day of the data)")
-    parser.add_argument("--set", action="append", default=[], metavar="dotted.key=value", help="override a key of the config; repeatable")
+    parser.add_argument(
+        "--as-of",
+        type=_day,
+        metavar="YYYY-MM-DD",
+        help="last day that the run may know (default: the last day of the data)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="dotted.key=value",
+        help="override a key of the config; repeatable",
+    )
     return parser.parse_args(arguments)
 
 
@@ -142,7 +153,11 @@ def _must_be_writable(folder: str) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(folder, f"cannot be written ({error.strerror})", "change warehouse or reports in the config, or its permissions") from error
+        raise InputError(
+            folder,
+            f"cannot be written ({error.strerror})",
+            "change warehouse or reports in the config, or its permissions",
+        ) from error
 
 
 def _open(name: str, settings: Settings, as_of: date | None) -> Job:
@@ -180,5 +195,3 @@ def _summary(job: Job) -> str:
     width = max(len(key) for key in facts)
     lines = [f"  {key:<{width}}  {value}" for key, value in facts.items() if value]
     return "\n".join([f"{job.name} {job.settings.dataset}: ok", *lines])
-
-

@@ -15,8 +15,6 @@ from pyspark.sql import functions as F
 from stspark.names import ALL_REGIONS, CHAMPION, quantile_column
 
 
-
-
 def metric_columns(quantiles: Sequence[float]) -> dict[str, Column]:
     """Metric name -> aggregate over rows with y, y_hat, scale and quantile columns.
 
@@ -57,9 +55,7 @@ def naive_scale(region_day: DataFrame, cutoffs: DataFrame, season: int) -> DataF
     cutoffs: one column `cutoff`, one row per cutoff.
     """
     observed = region_day.where("status = 'observed'").select("region", "date", "target")
-    before = observed.select(
-        "region", F.date_add("date", season).alias("date"), F.col("target").alias("before")
-    )
+    before = observed.select("region", F.date_add("date", season).alias("date"), F.col("target").alias("before"))
     changes = observed.join(before, ["region", "date"]).withColumn("change", F.abs(F.col("target") - F.col("before")))
     known = changes.join(F.broadcast(cutoffs), F.col("date") <= F.col("cutoff"))
     return known.groupBy("region", "cutoff").agg(F.avg("change").alias("scale"))
@@ -74,9 +70,13 @@ def measure(rows: DataFrame, quantiles: Sequence[float], run_id: str, source: st
     metrics = metric_columns(quantiles)
     sets = known.groupingSets(
         [["region", "model", "horizon"], ["region", "model"], ["model", "horizon"], ["model"]],
-        "region", "model", "horizon",
+        "region",
+        "model",
+        "horizon",
     )
-    wide = sets.agg(F.grouping("region").alias("_all"), F.count("*").alias("n"), *(m.alias(k) for k, m in metrics.items()))
+    wide = sets.agg(
+        F.grouping("region").alias("_all"), F.count("*").alias("n"), *(m.alias(k) for k, m in metrics.items())
+    )
     long = wide.unpivot(["region", "model", "horizon", "_all", "n"], list(metrics), "metric", "value")
     return long.where("value is not null").select(
         F.lit(run_id).alias("run_id"),

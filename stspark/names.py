@@ -11,13 +11,32 @@ OBSERVED, CLOSED, MISSING, IMPUTED = "observed", "closed", "missing", "imputed"
 """Status of a region's day. Zero demand is `observed` with a target of 0."""
 
 EVENT_INPUTS = (
-    "event_id", "event_time", "event_type", "region", "user_id", "order_id", "item", "category", "quantity", "price",
+    "event_id",
+    "event_time",
+    "event_type",
+    "region",
+    "user_id",
+    "order_id",
+    "item",
+    "category",
+    "quantity",
+    "price",
 )
 """What a source of events may map."""
 
 RESERVED = (
-    "region", "date", "target", "target_clean", "status", "orders", "users", "units", "price", "holiday",
-    "holiday_name", "is_closed",
+    "region",
+    "date",
+    "target",
+    "target_clean",
+    "status",
+    "orders",
+    "users",
+    "units",
+    "price",
+    "holiday",
+    "holiday_name",
+    "is_closed",
 )
 """Columns of region_day that a covariate must not be called."""
 

@@ -48,7 +48,9 @@ def answer(spark: SparkSession, query: str) -> DataFrame:
         frame = spark.sql(query.strip().rstrip(";"))
         frame.limit(0).collect()
     except PySparkException as error:
-        raise InputError("query", str(error).splitlines()[0], "mend the query; `show tables` lists the tables") from error
+        raise InputError(
+            "query", str(error).splitlines()[0], "mend the query; `show tables` lists the tables"
+        ) from error
     return frame
 
 

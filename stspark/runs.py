@@ -43,16 +43,22 @@ def resolve_as_of(store: Store, asked: date | None, settings: Settings) -> date:
     days = store.read("region_day").where(F.col("status") == OBSERVED)
     row = days.agg(F.min("date"), F.max("date")).first()
     if row is None or row[0] is None:
-        raise InputError(f"table region_day in {settings.home}", "has no observed day", "look into events_rejected for the reasons")
+        raise InputError(
+            f"table region_day in {settings.home}", "has no observed day", "look into events_rejected for the reasons"
+        )
     first, last = row
     horizon = settings.time.horizon
     if asked is None:
         return date.fromordinal(last.toordinal())
     if asked < first:
-        raise InputError(f"--as-of {asked}", f"lies before the data begin ({first})", f"choose a day from {first} to {last}")
+        raise InputError(
+            f"--as-of {asked}", f"lies before the data begin ({first})", f"choose a day from {first} to {last}"
+        )
     if asked > last + timedelta(days=horizon):
         raise InputError(
-            f"--as-of {asked}", f"lies more than the horizon of {horizon} days after the data end ({last})", f"choose a day from {first} to {last}"
+            f"--as-of {asked}",
+            f"lies more than the horizon of {horizon} days after the data end ({last})",
+            f"choose a day from {first} to {last}",
         )
     return asked
 

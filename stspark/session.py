@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from stspark.errors import EnvironmentMistake
 
-THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 """One compute thread per Python worker: workers are the parallelism, and must not fight over cores."""
 
 
@@ -30,15 +30,21 @@ def build_session(name: str, master: str | None = None) -> SparkSession:
     try:
         spark: SparkSession = builder.getOrCreate()
         spark._jvm.java.lang.Class.forName(  # type: ignore[union-attr]
-            "io.delta.sql.DeltaSparkSessionExtension", True, spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
+            "io.delta.sql.DeltaSparkSessionExtension",
+            True,
+            spark._jvm.java.lang.Thread.currentThread().getContextClassLoader(),  # type: ignore[union-attr]
         )
     except PySparkRuntimeError as error:
-        raise EnvironmentMistake("Java", f"Spark could not start ({error.getCondition()})", "install Java 17 and set JAVA_HOME") from error
+        raise EnvironmentMistake(
+            "Java", f"Spark could not start ({error.getCondition()})", "install Java 17 and set JAVA_HOME"
+        ) from error
     except Exception as error:
         if "ClassNotFoundException" not in str(error):
             raise
         raise EnvironmentMistake(
-            "Delta jars", "are not on Spark's class path", "run `make setup`, or submit with --packages io.delta:delta-spark_4.2_2.13:4.4.0"
+            "Delta jars",
+            "are not on Spark's class path",
+            "run `make setup`, or submit with --packages io.delta:delta-spark_4.2_2.13:4.4.0",
         ) from error
     return spark
 

@@ -180,9 +180,7 @@ def _to_arrays(manifest: Manifest, table: pa.Table, where: str) -> Snapshot:
         raise InputError(
             where, f"y is missing for region {manifest.regions[r]!r}, day {t}", "fill the target before the snapshot"
         )
-    return Snapshot(
-        manifest, np.where(alive, y[past], 0.0), seen[past] & alive, alive, covariates, _weights(manifest)
-    )
+    return Snapshot(manifest, np.where(alive, y[past], 0.0), seen[past] & alive, alive, covariates, _weights(manifest))
 
 
 def _dense(column: pa.ChunkedArray, day: Integers, region: Integers, shape: tuple[int, int]) -> Floats:

@@ -30,14 +30,20 @@ def read_regions(settings: Regions) -> pd.DataFrame | None:
     for ours in ("region", "lat", "lng"):
         if mapping[ours] not in raw.columns:
             near = nearest(mapping[ours], raw.columns)
-            raise InputError(str(path), f"has no column '{mapping[ours]}'", f"nearest is '{near}'; mend regions.columns")
+            raise InputError(
+                str(path), f"has no column '{mapping[ours]}'", f"nearest is '{near}'; mend regions.columns"
+            )
     table = pd.DataFrame({ours: raw[theirs].str.strip() for ours, theirs in mapping.items() if theirs in raw.columns})
     for axis, bound in (("lat", 90.0), ("lng", 180.0)):
         number = pd.to_numeric(table[axis], errors="coerce")
         bad = number.isna() | (number.abs() > bound)
         if bad.any():
             row = table[bad].iloc[0]
-            raise InputError(f"{path}: {axis}", f"'{row[axis]}' of region '{row['region']}' is no {axis}", f"use degrees within ±{bound:g}")
+            raise InputError(
+                f"{path}: {axis}",
+                f"'{row[axis]}' of region '{row['region']}' is no {axis}",
+                f"use degrees within ±{bound:g}",
+            )
         table[axis] = number
     others = {c: "first" for c in table.columns if c not in ("region", "lat", "lng")}
     table = table.groupby("region", as_index=False).agg({"lat": "median", "lng": "median", **others})
@@ -54,11 +60,14 @@ def complete(table: pd.DataFrame, settings: Regions) -> pd.DataFrame:
         if column not in table:
             table[column] = np.nan if column in ("lat", "lng") else None
     table["name"] = table["name"].fillna(table["region"])
-    table["country"] = table["country"].where(table["country"].notna(), settings.country)
+    if settings.country is not None:
+        table["country"] = table["country"].fillna(settings.country)
     table["timezone"] = settings.timezone or table["timezone"].fillna("UTC")
     for zone in table["timezone"].unique():
         if zone not in zoneinfo.available_timezones():
-            raise InputError(f"regions: timezone '{zone}'", "is not an IANA time zone", "write for example Europe/London")
+            raise InputError(
+                f"regions: timezone '{zone}'", "is not an IANA time zone", "write for example Europe/London"
+            )
     table["position"] = spatial_order(table["lat"].to_numpy(float), table["lng"].to_numpy(float), list(table["region"]))
     return table[[*COLUMNS, "position"]].sort_values("position", ignore_index=True)
 
@@ -79,7 +88,9 @@ def spatial_order(lat: NDArray[np.float64], lng: NDArray[np.float64], names: lis
 
 def _scaled(values: NDArray[np.float64], side: int) -> NDArray[np.int64]:
     span = values.max() - values.min()
-    return np.zeros(len(values), dtype=np.int64) if span == 0 else ((values - values.min()) / span * side).astype(np.int64)
+    return (
+        np.zeros(len(values), dtype=np.int64) if span == 0 else ((values - values.min()) / span * side).astype(np.int64)
+    )
 
 
 def hilbert_index(x: int, y: int, bits: int) -> int:
@@ -100,8 +111,12 @@ def hilbert_index(x: int, y: int, bits: int) -> int:
 def haversine_km(lat: NDArray[np.float64], lng: NDArray[np.float64]) -> NDArray[np.float64]:
     """Great-circle distances [n, n] in km (Sinnott 1984)."""
     phi, lam = np.radians(lat), np.radians(lng)
-    half = np.sin((phi[:, None] - phi) / 2) ** 2 + np.cos(phi[:, None]) * np.cos(phi) * np.sin((lam[:, None] - lam) / 2) ** 2
-    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
+    half = (
+        np.sin((phi[:, None] - phi) / 2) ** 2
+        + np.cos(phi[:, None]) * np.cos(phi) * np.sin((lam[:, None] - lam) / 2) ** 2
+    )
+    km: NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
+    return km
 
 
 def nearest_edges(regions: pd.DataFrame, neighbours: int) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from delta.exceptions.captured import (
     ProtocolChangedException,
 )
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 
 from stspark.errors import InputError
 from stspark.tables import Table
@@ -61,7 +61,9 @@ class Store:
         """The table as it is now; InputError where no job has made it yet."""
         if not self.exists(name):
             raise InputError(
-                f"table {name} in {self.home}", "does not exist", f"run jobs/{MAKERS[name]}.py or jobs/pipeline.py first"
+                f"table {name} in {self.home}",
+                "does not exist",
+                f"run jobs/{MAKERS[name]}.py or jobs/pipeline.py first",
             )
         if name not in self.versions_read:
             self.versions_read[name] = self.version(name)
@@ -105,7 +107,7 @@ class Store:
         table = self.tables[name]
         rows = table.select(frame)
         match = " and ".join(f"old.`{k}` = new.`{k}`" for k in table.keys)
-        updates = {
+        updates: dict[str, str | Column] = {
             c: f"coalesce(new.`{c}`, old.`{c}`)" if c in keep else f"new.`{c}`" for c in table.column_names
         }
 
@@ -133,9 +135,19 @@ class Store:
 
 
 MAKERS = {
-    "ingested_files": "ingest", "events": "ingest", "events_rejected": "ingest", "panel": "ingest",
-    "regions": "features", "region_edges": "features", "calendar": "features", "region_day": "features",
-    "backtests": "train", "models": "train", "forecasts": "forecast", "metrics": "evaluate", "runs": "pipeline",
+    "ingested_files": "ingest",
+    "events": "ingest",
+    "events_rejected": "ingest",
+    "panel": "ingest",
+    "regions": "features",
+    "region_edges": "features",
+    "calendar": "features",
+    "region_day": "features",
+    "backtests": "train",
+    "models": "train",
+    "forecasts": "forecast",
+    "metrics": "evaluate",
+    "runs": "pipeline",
 }
 """Which job makes a table."""
 

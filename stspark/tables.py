@@ -23,10 +23,14 @@ from pyspark.sql.types import (
 from stspark.calendar import event_columns
 from stspark.settings import Settings
 
-
 TYPES: dict[str, DataType] = {
-    "string": StringType(), "double": DoubleType(), "int": IntegerType(), "bigint": LongType(), "boolean": BooleanType(),
-    "date": DateType(), "timestamp": TimestampType(),
+    "string": StringType(),
+    "double": DoubleType(),
+    "int": IntegerType(),
+    "bigint": LongType(),
+    "boolean": BooleanType(),
+    "date": DateType(),
+    "timestamp": TimestampType(),
 }
 
 
@@ -321,7 +325,9 @@ RUNS = Table(
 
 def for_settings(settings: Settings) -> dict[str, Table]:
     """All tables of a data set by name, with the columns that its configuration adds."""
-    quantiles = [Column(c, "double", f"quantile {c[1:].replace('_', '.')}% of the forecast") for c in settings.quantile_columns]
+    quantiles = [
+        Column(c, "double", f"quantile {c[1:].replace('_', '.')}% of the forecast") for c in settings.quantile_columns
+    ]
     future = [Column(c.name, "double", "covariate, known ahead") for c in settings.known_future]
     past = [Column(c.name, "double", "covariate, known up to its own day only") for c in settings.past_only]
     events = [Column(c, "double", text) for c, text in event_columns(settings.calendar).items()]
@@ -333,6 +339,19 @@ def for_settings(settings: Settings) -> dict[str, Table]:
         "backtests": BACKTESTS.with_columns(quantiles),
         "forecasts": FORECASTS.with_columns(quantiles),
     }
-    plain = (INGESTED_FILES, EVENTS, EVENTS_REJECTED, PANEL, REGIONS, REGION_EDGES, CALENDAR, REGION_DAY,
-             BACKTESTS, MODELS, FORECASTS, METRICS, RUNS)
+    plain = (
+        INGESTED_FILES,
+        EVENTS,
+        EVENTS_REJECTED,
+        PANEL,
+        REGIONS,
+        REGION_EDGES,
+        CALENDAR,
+        REGION_DAY,
+        BACKTESTS,
+        MODELS,
+        FORECASTS,
+        METRICS,
+        RUNS,
+    )
     return {table.name: extended.get(table.name, table) for table in plain}

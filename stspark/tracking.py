@@ -60,17 +60,24 @@ def _experiment(job: Job) -> str:
 def _parameters(job: Job, run: Run) -> dict[str, object]:
     settings = job.settings
     return {
-        "as_of": str(run.as_of), "config_hash": run.config_hash, "data_version": run.data_version,
-        "horizon": settings.time.horizon, "season": settings.time.season, "seed": settings.seed,
-        "windows": settings.backtest.windows, "models": ",".join(m.name for m in settings.models),
+        "as_of": str(run.as_of),
+        "config_hash": run.config_hash,
+        "data_version": run.data_version,
+        "horizon": settings.time.horizon,
+        "season": settings.time.season,
+        "seed": settings.seed,
+        "windows": settings.backtest.windows,
+        "models": ",".join(m.name for m in settings.models),
     }
 
 
 def _metrics(job: Job, run: Run) -> dict[str, float]:
     """Back-test metrics over all regions, per model, and seconds by step."""
     rows = job.store.read("metrics").where(
-        (F.col("run_id") == run.run_id) & (F.col("source") == "backtest")
-        & (F.col("region") == ALL_REGIONS) & (F.col("horizon") == 0)
+        (F.col("run_id") == run.run_id)
+        & (F.col("source") == "backtest")
+        & (F.col("region") == ALL_REGIONS)
+        & (F.col("horizon") == 0)
     )
     measured = {f"{row['model']}.{row['metric']}": row["value"] for row in rows.toLocalIterator()}
     return measured | {f"seconds.{step}": value for step, value in job.seconds.items()}

@@ -83,8 +83,13 @@ def train(
         raise TrainingFailed(f"the training ended without an error but left no checkpoint for {missing} in {out}")
     started = watch.started or began
     return TrainingResult(
-        str(launch.checkpoints), place.barrier, "cuda" if place.cuda else "cpu", started - began,
-        time.monotonic() - started, launch.cutoffs[reused:], launch.cutoffs[:reused],
+        str(launch.checkpoints),
+        place.barrier,
+        "cuda" if place.cuda else "cpu",
+        started - began,
+        time.monotonic() - started,
+        launch.cutoffs[reused:],
+        launch.cutoffs[:reused],
         {cutoff: float(read_facts(launch.checkpoints, cutoff)["loss"]) for cutoff in launch.cutoffs},
     )
 
@@ -92,7 +97,8 @@ def train(
 def _check_first_cutoff(launch: Launch, days: int, needed: int) -> None:
     if days < needed:
         raise InputError(
-            f"first back-test cutoff {launch.cutoffs[0]}", f"has {days} days of history, stcnn needs {needed}",
+            f"first back-test cutoff {launch.cutoffs[0]}",
+            f"has {days} days of history, stcnn needs {needed}",
             "use fewer back-test windows or a longer history",
         )
 
@@ -161,7 +167,8 @@ class _Progress:
             self._logged = now
             log.info(
                 "stcnn: cutoff %(cutoff)s, epoch %(epoch)d/%(epochs)d, loss %(loss).4f, "
-                "%(samples_per_second)d samples/s, %(seconds_left).0f s left", row,
+                "%(samples_per_second)d samples/s, %(seconds_left).0f s left",
+                row,
             )
 
 

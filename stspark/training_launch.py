@@ -57,7 +57,8 @@ def choose_place(spark: SparkSession, config: TrainingConfig) -> Place:
     slots = count_slots(spark, config.processes, 0.0 if local else SLOT_SECONDS)
     if slots < config.processes and not local:
         raise EnvironmentMistake(
-            "training.processes", f"is {config.processes}, but the cluster offers {slots} slots",
+            "training.processes",
+            f"is {config.processes}, but the cluster offers {slots} slots",
             "start more executors (cores) or set it lower",
         )
     return Place(barrier=slots >= config.processes, cuda=gpu, spark_gpu=gpu)
@@ -89,8 +90,10 @@ def run_ranks(launch: Launch, place: Place) -> None:
     from pyspark.ml.torch.distributor import TorchDistributor
 
     log.info(
-        "stcnn: starting %d processes %s for %d cutoffs", launch.config.processes,
-        "in a barrier stage" if place.barrier else "under the driver", len(launch.cutoffs) - launch.start,
+        "stcnn: starting %d processes %s for %d cutoffs",
+        launch.config.processes,
+        "in a barrier stage" if place.barrier else "under the driver",
+        len(launch.cutoffs) - launch.start,
     )
     distributor = TorchDistributor(launch.config.processes, not place.barrier, place.spark_gpu)
     distributor._run(train_rank, _run_where_importable, launch)

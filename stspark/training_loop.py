@@ -101,8 +101,11 @@ def _train(launch: Launch, rank: Rank) -> None:
         loss = fit.run(network, rank, report)
         if rank.index == 0:
             how = TrainedWith(
-                launch.key(snapshot.manifest, position), snapshot.manifest.data_version,
-                launch.epochs(position), loss, launch.config.network,
+                launch.key(snapshot.manifest, position),
+                snapshot.manifest.data_version,
+                launch.epochs(position),
+                loss,
+                launch.config.network,
             )
             save_checkpoint(launch.checkpoints, cutoff, network, scaler, how)
 

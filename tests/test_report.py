@@ -94,7 +94,7 @@ def backtests_of(rng: np.random.Generator, days: pd.DataFrame) -> pd.DataFrame:
     for cutoff in CUTOFFS:
         ahead = days[(days["date"] > cutoff) & (days["date"] <= cutoff + pd.Timedelta(days=HORIZON))]
         for role, noise in (("champion", 0.1), ("naive", 0.2)):
-            y_hat = ahead["target"].fillna(0.0) * rng.lognormal(0, noise, len(ahead))
+            y_hat = ahead["target"] * rng.lognormal(0, noise, len(ahead))
             frames.append(pd.DataFrame({"region": ahead["region"], "cutoff": cutoff, "date": ahead["date"], "role": role, "y_hat": y_hat}))
     return pd.concat(frames, ignore_index=True)
 
@@ -146,7 +146,7 @@ def sum_of_forecasts(forecasts: pd.DataFrame) -> pd.DataFrame:
 
 
 def sum_of_backtests(backtests: pd.DataFrame) -> pd.DataFrame:
-    return backtests.groupby(["cutoff", "date", "role"], as_index=False)["y_hat"].sum().assign(region=ALL_REGIONS)
+    return backtests.groupby(["cutoff", "date", "role"], as_index=False)["y_hat"].sum(min_count=1).assign(region=ALL_REGIONS)
 
 
 def metrics_of(rng: np.random.Generator, champion: float = 0.142) -> pd.DataFrame:

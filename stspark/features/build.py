@@ -23,7 +23,12 @@ def build_regions(spark: SparkSession, daily: DataFrame, settings: Settings) -> 
     if configured is None:
         names = [row[0] for row in present.orderBy("region").toLocalIterator()]
         return complete(pd.DataFrame({"region": names}), settings.regions)
-    kept = spark.createDataFrame(configured, REGIONS.schema()).join(F.broadcast(present), "region").select("region").toPandas()
+    kept = (
+        spark.createDataFrame(configured, REGIONS.schema())
+        .join(F.broadcast(present), "region")
+        .select("region")
+        .toPandas()
+    )
     table = configured[configured["region"].isin(kept["region"])].sort_values("position", ignore_index=True)
     return table.assign(position=range(len(table)))
 
@@ -32,14 +37,18 @@ def data_span(daily: DataFrame, settings: Settings) -> tuple[date, date]:
     """First and last day of the panel: the configured edges, else those of the data."""
     row = daily.agg(F.min("date"), F.max("date")).first()
     if row is None or row[0] is None:
-        raise InputError(settings.source.path, "no usable row is left after cleaning", "see the table events_rejected for the reasons")
+        raise InputError(
+            settings.source.path,
+            "no usable row is left after cleaning",
+            "see the table events_rejected for the reasons",
+        )
     return max(settings.time.start or row[0], row[0]), min(settings.time.end or row[1], row[1])
 
 
 def build_calendar(
     spark: SparkSession, regions: DataFrame, panel_rows: DataFrame | None, span: tuple[date, date], settings: Settings
 ) -> DataFrame:
-    """region x date from the first day to a horizon after the last: closures, holidays, events, known-future covariates."""
+    """region x date from the first day to two horizons after the last, with all that is known ahead."""
     first, last = span[0], span[1] + timedelta(days=2 * settings.time.horizon)
     grid = days_known.region_dates(spark, regions, first, last)
     countries = [r[0] for r in regions.select("country").where("country is not null").distinct().toLocalIterator()]
@@ -61,7 +70,9 @@ def listed_closures(spark: SparkSession, settings: Settings) -> DataFrame | None
         raise InputError(settings.closed.file, f"has no column '{missing[0]}'", "its columns are region and date")
     day = pd.to_datetime(raw["date"], errors="coerce", format="%Y-%m-%d")
     if day.isna().any():
-        raise InputError(f"{settings.closed.file}: date", f"'{raw['date'][day.isna()].iloc[0]}' is no day", "write YYYY-MM-DD")
+        raise InputError(
+            f"{settings.closed.file}: date", f"'{raw['date'][day.isna()].iloc[0]}' is no day", "write YYYY-MM-DD"
+        )
     rows = [(r if isinstance(r, str) and r else None, d.date()) for r, d in zip(raw["region"], day, strict=True)]
     return spark.createDataFrame(rows, "region string, date date")
 

@@ -24,13 +24,17 @@ def read_covariate(spark: SparkSession, covariate: Covariate, settings: Settings
     raw = spark.read.csv(path.absolute().as_uri(), header=True, encoding=source.encoding, sep=source.separator)
     text = raw.select(*(F.trim(F.col(f"`{c}`")).alias(ours) for ours, c in theirs.items()))
     typed = text.select(
-        "region", F.col("date").try_cast("date").alias("date"), F.col("value").try_cast("double").alias(covariate.name),
+        "region",
+        F.col("date").try_cast("date").alias("date"),
+        F.col("value").try_cast("double").alias(covariate.name),
         F.struct("region", "date", "value").cast("string").alias("_shown"),
         (F.nullif("value", F.lit("")).isNotNull()).alias("_given"),
     )
     bad = typed.where("date is null or (_given and " + f"`{covariate.name}` is null)").first()
     if bad is not None:
-        raise InputError(f"{path}: {theirs['value']}", f"row {bad['_shown']} does not hold a date and a number", "mend the row")
+        raise InputError(
+            f"{path}: {theirs['value']}", f"row {bad['_shown']} does not hold a date and a number", "mend the row"
+        )
     return typed.where("_given").groupBy("region", "date").agg(F.max(covariate.name).alias(covariate.name))
 
 
@@ -48,7 +52,9 @@ def add_known_future(calendar: DataFrame, panel: DataFrame | None, settings: Set
     for covariate in wanted:
         parts = [F.col(covariate.name)] if covariate.name in calendar.columns else []
         if covariate.file is not None:
-            file = read_covariate(calendar.sparkSession, covariate, settings).withColumnRenamed(covariate.name, "_file_value")
+            file = read_covariate(calendar.sparkSession, covariate, settings).withColumnRenamed(
+                covariate.name, "_file_value"
+            )
             calendar = calendar.join(F.broadcast(file), ["region", "date"], "left")
             parts.append(F.col("_file_value"))
         calendar = calendar.withColumn(covariate.name, F.coalesce(*parts, F.lit(covariate.fill))).drop("_file_value")

@@ -19,6 +19,7 @@ def add_lags(days: DataFrame, lags: Sequence[int] = LAGS) -> DataFrame:
 
 def add_rolling(days: DataFrame) -> DataFrame:
     """Add mean_7, mean_28 and sd_28 of target_clean over the days before; null until there are 2 days."""
+
     def before(length: int):  # type: ignore[no-untyped-def]
         return Window.partitionBy("region").orderBy("date").rowsBetween(-length, -1)
 

@@ -73,8 +73,12 @@ def add_target_clean(days: DataFrame) -> DataFrame:
     The fill is the region's last observed value of the same weekday; without one, 0 on a closed day (a weekday that
     is always closed) and the last observed value on a missing one. Nothing later than a day enters its fill.
     """
-    same_weekday = Window.partitionBy("region", F.weekday("date")).orderBy("date").rowsBetween(Window.unboundedPreceding, -1)
+    same_weekday = (
+        Window.partitionBy("region", F.weekday("date")).orderBy("date").rowsBetween(Window.unboundedPreceding, -1)
+    )
     earlier = Window.partitionBy("region").orderBy("date").rowsBetween(Window.unboundedPreceding, -1)
-    without = F.when(F.col("status") == CLOSED, 0.0).otherwise(F.coalesce(F.last("target", ignorenulls=True).over(earlier), F.lit(0.0)))
+    without = F.when(F.col("status") == CLOSED, 0.0).otherwise(
+        F.coalesce(F.last("target", ignorenulls=True).over(earlier), F.lit(0.0))
+    )
     fill = F.coalesce(F.last("target", ignorenulls=True).over(same_weekday), without)
     return days.withColumn("target_clean", F.coalesce("target", fill))

@@ -49,6 +49,12 @@ class Outcome:
     seconds: float = 0.0
     fits: int = 0
 
+    def note(self, status: str, error: str) -> None:
+        """Keep the worst of what happened: failed, timeout, skipped, ok; of equals the first."""
+        rank = ("ok", "skipped", "timeout", "failed")
+        if rank.index(status) > rank.index(self.status):
+            self.status, self.error = status, error
+
     def readable(self) -> str | None:
         """The parameters without the state that only scoring needs, as JSON."""
         if self.parameters is None:
@@ -93,28 +99,25 @@ def run_model(model: Forecaster, region: Region, naive: Forecaster, plan: Plan) 
         if not len(history):
             continue
         try:
-            forecast = _forecast(model, outcome, history, region, cutoff, plan)
+            outcome.forecasts[cutoff] = _forecast(model, outcome, history, region, plan)
+            continue
         except _Skipped as reason:
-            outcome.status, outcome.error = _worse(outcome, "skipped", str(reason))
-            forecast = _stand_in(outcome, naive, history, region, cutoff, plan)
+            outcome.note("skipped", str(reason))
         except FitTimeout:
-            outcome.status, outcome.error = _worse(outcome, "timeout", f"longer than {plan.fit_seconds} s at cutoff {cutoff}")
-            forecast = _stand_in(outcome, naive, history, region, cutoff, plan)
-        except Exception as error:
-            outcome.status, outcome.error = _worse(outcome, "failed", f"{error!r} at cutoff {cutoff}")
-            forecast = _stand_in(outcome, naive, history, region, cutoff, plan)
-        outcome.forecasts[cutoff] = forecast
+            outcome.note("timeout", f"longer than {plan.fit_seconds} s at cutoff {cutoff}")
+        except Exception as error:  # noqa: BLE001  whatever a model raises costs only itself, and is written down
+            outcome.note("failed", f"{error!r} at cutoff {cutoff}")
+        outcome.fallbacks[cutoff] = NAIVE
+        outcome.forecasts[cutoff] = score(naive, naive.fit(history), history, region, plan)
     if plan.cutoffs[-1] in outcome.fallbacks:
         outcome.parameters = None
     outcome.seconds = time.monotonic() - begun
     return outcome
 
 
-def _forecast(
-    model: Forecaster, outcome: Outcome, history: Series, region: Region, cutoff: np.datetime64, plan: Plan
-) -> Forecast:
+def _forecast(model: Forecaster, outcome: Outcome, history: Series, region: Region, plan: Plan) -> Forecast:
     if len(history) < model.min_length:
-        raise _Skipped(f"needs {model.min_length} days of history, has {len(history)} at cutoff {cutoff}")
+        raise _Skipped(f"needs {model.min_length} days of history, has {len(history)} on {history.dates[-1]}")
     with time_limit(plan.fit_seconds):
         if outcome.parameters is None or not model.carries_forward:
             outcome.parameters = None
@@ -134,7 +137,9 @@ def sound(made: Forecast, history: Series, closed: np.ndarray[Any, np.dtype[np.b
     """The forecast as it may be published: finite, not explosive, rising quantiles, 0 on closed days."""
     shape = (len(closed), len(plan.quantiles))
     if made.mean.shape != shape[:1] or made.quantiles.shape != shape:
-        raise ValueError(f"forecast has shapes {made.mean.shape} and {made.quantiles.shape}, wanted {shape[:1]} and {shape}")
+        raise ValueError(
+            f"forecast has shapes {made.mean.shape} and {made.quantiles.shape}, wanted {shape[:1]} and {shape}"
+        )
     if not (np.isfinite(made.mean).all() and np.isfinite(made.quantiles).all()):
         raise ValueError("forecast holds values that are not finite")
     largest = float(np.abs(history.y).max())
@@ -146,21 +151,8 @@ def sound(made: Forecast, history: Series, closed: np.ndarray[Any, np.dtype[np.b
     return Forecast(mean, quantiles)
 
 
-def _stand_in(
-    outcome: Outcome, naive: Forecaster, history: Series, region: Region, cutoff: np.datetime64, plan: Plan
-) -> Forecast:
-    outcome.fallbacks[cutoff] = NAIVE
-    return score(naive, naive.fit(history), history, region, plan)
-
-
 class _Skipped(Exception):
     """A model that cannot be tried on this history."""
-
-
-def _worse(outcome: Outcome, status: str, error: str) -> tuple[str, str | None]:
-    """The worse of what was and what came: failed, timeout, skipped, ok; the first error of the worst stays."""
-    rank = ("ok", "skipped", "timeout", "failed")
-    return (status, error) if rank.index(status) > rank.index(outcome.status) else (outcome.status, outcome.error)
 
 
 @contextmanager

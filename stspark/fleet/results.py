@@ -42,7 +42,9 @@ def champions_by_cutoff(backtests: DataFrame) -> DataFrame:
     own = _errors(backtests, "region", "cutoff").withColumnsRenamed({"error": "own_error", "stood_in": "own_stood_in"})
     total = _errors(backtests, "region")
     others = own.join(total, ["region", "model"]).select(
-        "region", "cutoff", "model",
+        "region",
+        "cutoff",
+        "model",
         (F.col("error") - F.col("own_error")).alias("error"),
         (F.col("stood_in") - F.col("own_stood_in")).alias("stood_in"),
     )
@@ -79,12 +81,14 @@ def require_run(frame: DataFrame, run_id: str) -> DataFrame:
     """The run's rows; InputError where there are none yet."""
     rows = frame.where(F.col("run_id") == run_id)
     if rows.isEmpty():
-        raise InputError(f"run {run_id}", "has not been trained", "run jobs/train.py with the same config and --as-of first")
+        raise InputError(
+            f"run {run_id}", "has not been trained", "run jobs/train.py with the same config and --as-of first"
+        )
     return rows
 
 
 def with_actuals(forecasts: DataFrame, region_day: DataFrame, scale: DataFrame) -> DataFrame:
-    """Forecasts whose days have come, beside y and the newest scale of their region; the champion once more by that name."""
+    """Forecasts whose days have come, beside y and their region's newest scale; champions once more by that name."""
     actual = region_day.select("region", "date", F.col("target").alias("y"))
     newest = scale.groupBy("region").agg(F.max_by("scale", "cutoff").alias("scale"))
     rows = forecasts.join(actual, ["region", "date"]).join(newest, "region", "left")
@@ -108,8 +112,12 @@ def describe_forecasts(forecasts: DataFrame, run_id: str) -> str:
 def describe_errors(metrics: DataFrame, run_id: str) -> str:
     """Line for the summary: WAPE of the champion against the seasonal naive, and the coverage of its 80% interval."""
     chosen = metrics.where(
-        (F.col("run_id") == run_id) & (F.col("source") == "backtest") & (F.col("level") == "all") & (F.col("horizon") == 0)
-        & F.col("model").isin(CHAMPION, NAIVE) & F.col("metric").isin("wape", "coverage_80")
+        (F.col("run_id") == run_id)
+        & (F.col("source") == "backtest")
+        & (F.col("level") == "all")
+        & (F.col("horizon") == 0)
+        & F.col("model").isin(CHAMPION, NAIVE)
+        & F.col("metric").isin("wape", "coverage_80")
     )
     value = {(row["model"], row["metric"]): row["value"] for row in chosen.toLocalIterator()}
     ours, naive = value.get((CHAMPION, "wape")), value.get((NAIVE, "wape"))

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from stspark.features.learning import IDENTITY, in_packs
+from stspark.features.learning import in_packs
 from stspark.fleet.region import Outcome, Plan, Region, run_model, score
 from stspark.models.base import Forecast, Forecaster, Future, Series
 from stspark.models.regional.registry import build
@@ -41,8 +41,11 @@ class FleetTask:
 def fleet_task(settings: Settings, names: Sequence[str], cutoffs: Sequence[date]) -> FleetTask:
     """The task for these settings; `names` are the known-ahead columns of the learning frame."""
     plan = Plan(
-        tuple(np.datetime64(c, "D") for c in cutoffs), settings.time.horizon, settings.quantiles,
-        settings.target.non_negative, settings.fleet.fit_seconds,
+        tuple(np.datetime64(c, "D") for c in cutoffs),
+        settings.time.horizon,
+        settings.quantiles,
+        settings.target.non_negative,
+        settings.fleet.fit_seconds,
     )
     models = tuple((m.name, m.options) for m in settings.regional_models)
     return FleetTask(models, tuple(names), settings.time.season, plan)
@@ -62,8 +65,14 @@ def score_fleet(frame: DataFrame, models: DataFrame, task: FleetTask, packs: int
 
     models: region, model, artefact (null = the fallback). Returns rows of kind `forecast`.
     """
-    stored = models.where(F.col("region") != "*").groupBy("region").agg(
-        F.to_json(F.map_from_entries(F.collect_list(F.struct("model", F.coalesce("artefact", F.lit("")))))).alias("artefacts")
+    stored = (
+        models.where(F.col("region") != "*")
+        .groupBy("region")
+        .agg(
+            F.to_json(F.map_from_entries(F.collect_list(F.struct("model", F.coalesce("artefact", F.lit("")))))).alias(
+                "artefacts"
+            )
+        )
     )
     first = frame.groupBy("region").agg(F.min("date").alias("date"))
     carried = stored.join(first, "region")
@@ -121,7 +130,9 @@ def _score_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd
         region = to_region(rows, task)
         stored: dict[str, str] = json.loads(rows["artefacts"].iloc[0] or "{}")
         for name, model in models.items():
-            yield outcome_rows(region.name, name, _scored(model, stored.get(name), region, models[NAIVE], task.plan), task.plan)
+            yield outcome_rows(
+                region.name, name, _scored(model, stored.get(name), region, models[NAIVE], task.plan), task.plan
+            )
 
 
 def _scored(model: Forecaster, artefact: str | None, region: Region, naive: Forecaster, plan: Plan) -> Outcome:
@@ -145,12 +156,19 @@ def outcome_rows(region: str, model: str, outcome: Outcome, plan: Plan) -> pd.Da
     ]
     status = pd.DataFrame(
         {
-            "kind": ["model"], "fallback_used": [outcome.fallbacks.get(plan.cutoffs[-1])], "status": [outcome.status],
-            "error": [outcome.error], "fit_seconds": [outcome.seconds], "n_fits": [outcome.fits],
-            "parameters": [outcome.readable()], "artefact": [outcome.artefact()],
+            "kind": ["model"],
+            "fallback_used": [outcome.fallbacks.get(plan.cutoffs[-1])],
+            "status": [outcome.status],
+            "error": [outcome.error],
+            "fit_seconds": [outcome.seconds],
+            "n_fits": [outcome.fits],
+            "parameters": [outcome.readable()],
+            "artefact": [outcome.artefact()],
         }
     )
-    frame = pd.concat([*(p.reindex(columns=columns) for p in parts), status.reindex(columns=columns)], ignore_index=True)
+    frame = pd.concat(
+        [*(p.reindex(columns=columns) for p in parts), status.reindex(columns=columns)], ignore_index=True
+    )
     return frame.assign(region=region, model=model)
 
 
@@ -159,5 +177,12 @@ def _forecast_rows(cutoff: np.datetime64, forecast: Forecast, plan: Plan) -> pd.
     made = {quantile_column(q): forecast.quantiles[:, i] for i, q in enumerate(plan.quantiles)}
     dates = (cutoff + steps.astype("timedelta64[D]")).astype(object)
     return pd.DataFrame(
-        {"kind": "forecast", "cutoff": cutoff.astype(object), "date": dates, "horizon": steps, "y_hat": forecast.mean, **made}
+        {
+            "kind": "forecast",
+            "cutoff": cutoff.astype(object),
+            "date": dates,
+            "horizon": steps,
+            "y_hat": forecast.mean,
+            **made,
+        }
     )

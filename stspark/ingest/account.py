@@ -50,10 +50,13 @@ def count_by_file(classified: DataFrame) -> DataFrame:
     )
 
 
-def file_rows(spark: SparkSession, files: Sequence[InputFile], lines: DataFrame, counts: DataFrame, ingest_id: str) -> DataFrame:
+def file_rows(
+    spark: SparkSession, files: Sequence[InputFile], lines: DataFrame, counts: DataFrame, ingest_id: str
+) -> DataFrame:
     """One row per file for `ingested_files`, files without rows included; a row of no listed file has no hash."""
     listed = spark.createDataFrame(
-        [(f.name, f.content_hash, ingest_id) for f in files], "source_file string, content_hash string, ingest_id string"
+        [(f.name, f.content_hash, ingest_id) for f in files],
+        "source_file string, content_hash string, ingest_id string",
     )
     joined = listed.join(lines, "source_file", "full").join(counts, "source_file", "full")
     return joined.fillna(0, ["rows_read", "rows_kept", "rows_rejected", "rows_duplicate"])
@@ -70,7 +73,11 @@ def check(file_counts: DataFrame, classified: DataFrame, max_rejected_share: flo
             f"{wrong['rows_duplicate']} duplicates",
             "check its quotes and line ends (a quoted field must not hold a line break)",
         )
-    over = file_counts.where(F.col("rows_rejected") > max_rejected_share * F.col("rows_read")).orderBy("source_file").first()
+    over = (
+        file_counts.where(F.col("rows_rejected") > max_rejected_share * F.col("rows_read"))
+        .orderBy("source_file")
+        .first()
+    )
     if over is not None:
         raise _too_many_rejected(over.asDict(), classified, max_rejected_share)
     total = file_counts.agg(*(F.sum(c) for c in ("rows_read", "rows_kept", "rows_rejected", "rows_duplicate"))).first()
@@ -82,7 +89,10 @@ def _too_many_rejected(over: Mapping[str, object], classified: DataFrame, limit:
     """Name the file, the commonest reason, its column and an example."""
     bad = classified.where((F.col(FILE) == over["source_file"]) & F.col(REASON).isNotNull())
     worst = (
-        bad.groupBy(REASON, AT_FAULT).agg(F.count("*").alias("n"), F.min(raw_text()).alias("example")).orderBy(F.desc("n")).first()
+        bad.groupBy(REASON, AT_FAULT)
+        .agg(F.count("*").alias("n"), F.min(raw_text()).alias("example"))
+        .orderBy(F.desc("n"))
+        .first()
     )
     assert worst is not None
     return InputError(

@@ -56,7 +56,9 @@ def _classified(spark: SparkSession, raw: DataFrame, settings: Settings) -> Data
         kind = classify_events if settings.source.kind == "events" else classify_panel
         return kind(raw, settings, regions)
     except AnalysisException as error:
-        raise ConfigError("source.columns or source.rules", str(error).splitlines()[0], "mend the expression") from error
+        raise ConfigError(
+            "source.columns or source.rules", str(error).splitlines()[0], "mend the expression"
+        ) from error
 
 
 def known_regions(spark: SparkSession, raw: DataFrame, settings: Settings) -> DataFrame:
@@ -77,7 +79,13 @@ def complete_zone(settings: Settings) -> str:
 
 
 def _no_unknown_region(frame: DataFrame, settings: Settings) -> None:
-    unknown = frame.where(F.col(clean.REASON) == "unknown_region").groupBy("region").count().orderBy(F.desc("count"), "region").first()
+    unknown = (
+        frame.where(F.col(clean.REASON) == "unknown_region")
+        .groupBy("region")
+        .count()
+        .orderBy(F.desc("count"), "region")
+        .first()
+    )
     if unknown is not None:
         raise InputError(
             f"{settings.source.path}: region",

@@ -100,7 +100,7 @@ def apply_checks(frame: DataFrame, checks: Sequence[Check]) -> DataFrame:
 def mark_duplicates(frame: DataFrame, keys: Sequence[str], reason: str) -> DataFrame:
     """Among usable rows of equal key keep the first (by file): exact repeats are duplicates, others rejected."""
     usable = F.col(REASON).isNull()
-    group = [F.when(usable, F.col(keys[0]).cast("string")).otherwise(F.col(ROW_HASH)), *keys[1:]]
+    group: list[Column | str] = [F.when(usable, F.col(keys[0]).cast("string")).otherwise(F.col(ROW_HASH)), *keys[1:]]
     order = Window.partitionBy(usable, *group).orderBy(FILE, ROW_HASH)
     marked = frame.withColumns({"_place": F.row_number().over(order), "_first": F.first(ROW_HASH).over(order)})
     repeat, same = F.col(REASON).isNull() & (F.col("_place") > 1), F.col(ROW_HASH) == F.col("_first")

@@ -32,7 +32,9 @@ def list_files(source: Source) -> list[InputFile]:
     root = Path(source.path)
     paths = [root] if root.is_file() else sorted(p for p in root.glob(source.pattern) if p.is_file())
     if not paths:
-        raise InputError(f"source.path: {root}", f"holds no file that matches '{source.pattern}'", "mend source.pattern")
+        raise InputError(
+            f"source.path: {root}", f"holds no file that matches '{source.pattern}'", "mend source.pattern"
+        )
     home = root.parent if root.is_file() else root
     files = [_describe(path, str(path.relative_to(home)), source) for path in paths]
     needed = source_columns(source)

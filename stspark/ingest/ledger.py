@@ -39,15 +39,19 @@ def refuse_replaced(store: Store, new: Sequence[InputFile], kind: str) -> None:
     known = store.read("ingested_files").where(F.col("source_file").isin(sorted(names))).select("source_file").first()
     if known is not None:
         raise InputError(
-            f"{known[0]}", f"has changed since it was ingested into {kind}", f"remove {store.home} and run again, or send it under another name"
+            f"{known[0]}",
+            f"has changed since it was ingested into {kind}",
+            f"remove {store.home} and run again, or send it under another name",
         )
 
 
 def describe(store: Store, new: Sequence[InputFile]) -> dict[str, str]:
     """Lines for the summary: rows of all files ever ingested, and how many files were new."""
-    total = store.read("ingested_files").agg(
-        F.count("*"), *(F.sum(c) for c in ("rows_read", "rows_kept", "rows_rejected", "rows_duplicate"))
-    ).first()
+    total = (
+        store.read("ingested_files")
+        .agg(F.count("*"), *(F.sum(c) for c in ("rows_read", "rows_kept", "rows_rejected", "rows_duplicate")))
+        .first()
+    )
     assert total is not None
     files, read, kept, rejected, duplicate = (int(n or 0) for n in total)
     rows = f"{read:,} read = {kept:,} kept + {rejected:,} rejected + {duplicate:,} exact duplicates"

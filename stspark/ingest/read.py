@@ -19,7 +19,7 @@ FILE, RAW, CORRUPT, ROW_HASH = "_file", "_raw", "_corrupt", "_row_hash"
 
 
 def read_raw(spark: SparkSession, source: Source, files: Sequence[InputFile]) -> DataFrame:
-    """Read CSV files as text columns plus FILE, RAW (a struct of the texts), CORRUPT (null, or the malformed line), ROW_HASH.
+    """Read CSV files as text columns plus FILE, RAW (a struct of the texts), CORRUPT (null, or the line), ROW_HASH.
 
     Files may differ in their columns and their order: each group of equal headers is read by itself.
     """
@@ -87,10 +87,11 @@ def add_lookup(spark: SparkSession, frame: DataFrame, lookup: Lookup, source: So
     repeated = rows.groupBy(lookup.key).count().where("count > 1").first()
     if repeated is not None:
         raise InputError(
-            f"{path}: {lookup.key}", f"value '{repeated[0]}' has several different rows", "a lookup needs one row per key"
+            f"{path}: {lookup.key}",
+            f"value '{repeated[0]}' has several different rows",
+            "a lookup needs one row per key",
         )
     side = rows.withColumnRenamed(lookup.key, "_key")
     if lookup.key in lookup.columns:
         side = side.withColumn(lookup.key, F.col("_key"))
-    joined = frame.join(side, frame[f"`{lookup.on or lookup.key}`"] == side["_key"], "left").drop("_key")
-    return joined
+    return frame.join(side, frame[f"`{lookup.on or lookup.key}`"] == side["_key"], "left").drop("_key")

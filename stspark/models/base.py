@@ -42,8 +42,13 @@ class Series:
         """The same region as known on `cutoff`: rows dated on or before it."""
         n = int(np.searchsorted(self.dates, cutoff, side="right"))
         return Series(
-            self.dates[:n], self.y[:n], self.observed[:n], self.covariates[:n],
-            self.names, self.season, self.holidays[:n],
+            self.dates[:n],
+            self.y[:n],
+            self.observed[:n],
+            self.covariates[:n],
+            self.names,
+            self.season,
+            self.holidays[:n],
         )
 
 
@@ -85,7 +90,5 @@ class Forecaster(Protocol):
     def fit(self, history: Series) -> Parameters:
         """Estimate from `history`; raise ValueError where that is impossible."""
 
-    def predict(
-        self, parameters: Parameters, history: Series, future: Future, quantiles: Sequence[float]
-    ) -> Forecast:
+    def predict(self, parameters: Parameters, history: Series, future: Future, quantiles: Sequence[float]) -> Forecast:
         """Forecast the days of `future`, which follow `history`, with parameters from `fit`."""

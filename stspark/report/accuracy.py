@@ -13,7 +13,7 @@ from stspark.report.colours import model_styles
 from stspark.report.data import ReportData
 from stspark.report.markup import Html, join, tag
 from stspark.report.outlook import loses
-from stspark.report.plot import Axis, apart, horizontal_grid, label, line, picture, rule, value_axis
+from stspark.report.plot import Axis, apart, horizontal_grid, label, line, picture, round_axis, rule, value_axis
 from stspark.report.words import listing, percent, whole
 
 LINE = 18.0
@@ -38,14 +38,14 @@ def accuracy(data: ReportData) -> Html:
     return join([two, tag("div", tag("h3", "Error by region"), _by_region(data), class_="card")])
 
 
-def _by_horizon(data: ReportData, models: Sequence[str], styles: Mapping[str, str], width: float = 620, height: float = 330) -> Html:
+def _by_horizon(data: ReportData, models: Sequence[str], styles: Mapping[str, str], width: float = 620, height: float = 390) -> Html:
     metrics = data.metrics
     rows = metrics[(metrics["metric"] == "wape") & (metrics["source"] == "backtest") & (metrics["horizon"] > 0)]
     if rows.empty:
         return tag("p", "Not known.")
     right = width - 8 - WORD * max(len(m) for m in models)
     x = Axis(1, max(float(rows["horizon"].max()), 2.0), 50, right - 14)
-    y = value_axis(rows["value"], height - 44, 20)
+    y = round_axis(rows.loc[rows["model"].isin(models), "value"], height - 44, 20)
     curves = {m: rows[rows["model"] == m].sort_values("horizon") for m in models}
     curves = {m: frame for m, frame in curves.items() if len(frame)}
     ends = [y(float(frame["value"].iloc[-1])) for frame in curves.values()]

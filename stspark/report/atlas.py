@@ -25,6 +25,7 @@ CORE = 0.75
 FAR = 0.25
 """… namely where their part is smaller than this share of the whole map."""
 LABELS = 24
+MOVERS = 6
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def atlas(data: ReportData) -> Html:
     maps = [tag("div", _map(data, placed, box), class_="scroll") for box in boxes(placed)]
     dropped = data.totals.regions - len(regions)
     more = tag("p", f"{dropped:,} smaller regions are not drawn.", class_="muted") if dropped > 0 else None
-    return tag("div", _choice(), *maps, _keys(), more, missing, class_="card show-change", id="atlas")
+    drawn = tag("div", *maps, _keys(), more, missing)
+    return tag("div", _choice(), tag("div", drawn, _movers(regions), class_="atlas"), class_="card show-change", id="atlas")
 
 
 def boxes(placed: pd.DataFrame) -> list[Box]:
@@ -153,6 +155,20 @@ def _tip(row: Any) -> str:
         row.name, f"last 8 weeks {number(row.volume)}", f"coming days {number(row.next_total)}",
         f"on the week before {signed(row.change)}", f"error {percent(row.wape)}, naive {percent(row.wape_naive)}",
     ])
+
+
+def _movers(regions: pd.DataFrame) -> Html:
+    """The regions whose forecast rises and falls most."""
+    ranked = regions[regions["change"].notna()].sort_values("change", ascending=False, kind="stable")
+    rises, falls = ranked[ranked["change"] > 0].head(MOVERS), ranked[ranked["change"] < 0].tail(MOVERS)[::-1]
+    return tag("div", *(_ranking(title, rows) for title, rows in (("Largest rises", rises), ("Largest falls", falls)) if len(rows)))
+
+
+def _ranking(title: str, rows: pd.DataFrame) -> Html:
+    lines = [tag("tr", tag("td", row.name), tag("td", number(row.next_total), class_="num muted"), tag("td", signed(row.change), class_="num"))
+             for row in rows.itertuples(index=False)]
+    head = tag("tr", tag("th", title), tag("th", "coming days", class_="num"), tag("th", "change", class_="num"))
+    return tag("table", tag("thead", head), tag("tbody", *lines), class_="plain")
 
 
 def _choice() -> Html:

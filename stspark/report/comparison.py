@@ -12,7 +12,7 @@ from stspark.report.words import number, percent, plural, seconds, signed, whole
 
 HEADS = (
     ("model", ""), ("WAPE", "summed absolute error as a share of the summed volume: smaller is better"),
-    ("against naive", "the model's WAPE against the seasonal naive's"),
+    ("", ""), ("against naive", "the model's WAPE against the seasonal naive's"),
     ("MASE", "error in units of the naive's error in training: below 1 beats it"),
     ("bias", "forecast minus actual as a share of volume: + is too high"),
     ("pinball", "loss of all quantiles, in the target's unit: smaller is better"),
@@ -21,14 +21,14 @@ HEADS = (
     ("champion in", "regions whose chosen model it is"), ("fitting", "seconds on executors, all fits and back-tests together"),
     ("failed", "fits that failed, took too long or were skipped: the naive stood in"),
 )
-WIDEST = 120.0
+WIDEST = 84.0
 """Pixels of the longest error bar."""
 
 
 def comparison(data: ReportData) -> Html:
     """The table, and what its columns mean."""
     models = data.ranked_models()
-    heads = [tag("th", text, class_="num" if k else None, title=hint or None) for k, (text, hint) in enumerate(HEADS)]
+    heads = [tag("th", text, class_="num" if k and text else None, title=hint or None) for k, (text, hint) in enumerate(HEADS)]
     rows = [_row(data, model) for model in models]
     meaning = join(tag("span", tag("b", text), f" {hint}. ") for text, hint in HEADS if hint)
     return tag(
@@ -46,7 +46,7 @@ def _row(data: ReportData, model: str) -> Html:
     values = {m: data.metric(m).get(model, math.nan) for m in ("mase", "bias", "pinball", "coverage_80", "width_80")}
     cells = [
         tag("td", _name(model)),
-        tag("td", _bar(error / largest if largest > 0 else math.nan, model), percent(error), class_="num bar"),
+        tag("td", percent(error), class_="num"), tag("td", _bar(error / largest if largest > 0 else math.nan), class_="bar"),
         _against(better, model),
         *(tag("td", text, class_="num") for text in (
             number(values["mase"]), signed(values["bias"], 1), number(values["pinball"]),
@@ -62,7 +62,7 @@ def _name(model: str) -> Html:
     return join([tag("b", model), tag("span", said, class_="muted") if said else None])
 
 
-def _bar(share: float, model: str) -> Html | None:
+def _bar(share: float) -> Html | None:
     """A bar as long as the error."""
     if not math.isfinite(share):
         return None

@@ -15,6 +15,10 @@ from stspark.report.verdict import EVEN
 from stspark.report.words import number, percent, plural, signed, span, whole
 
 
+TESTS = ("key champion", "key naive")
+"""Keys that are hidden with what they stand for."""
+
+
 def outlook(data: ReportData) -> Html:
     """The cards of the section."""
     stories = {row.region: story(data, row.region, row.name) for row in _rows(data.shown)}
@@ -33,14 +37,13 @@ def story(data: ReportData, region: str, name: str) -> Story:
     return Story(name, f"{facts.target} per day", facts.as_of, recent, forecast, backtests, bands)
 
 
-def legend(levels: tuple[int, ...], *, tests: bool = True) -> Html:
+def legend(levels: tuple[int, ...]) -> Html:
     """What the lines and grounds of the charts mean."""
     fades = [(f"band b{place}", f"{level}% interval") for place, level in enumerate(levels)]
     items = [("key actual", "actual"), ("key forecast", "forecast"), *((f"key {c}", text) for c, text in fades)]
-    if tests:
-        items.append(("key champion", "back-test"))
-    items += [("key closed", "closed"), ("key missing", "not known")]
-    return tag("p", *(tag("span", tag("i", class_=c), text) for c, text in items), class_="legend")
+    items += [("key champion", "back-test"), ("key naive", "seasonal naive"), ("key closed", "closed"), ("key missing", "not known")]
+    keys = (tag("span", tag("i", class_=c), text, class_=c.replace("key", "test") if c in TESTS else None) for c, text in items)
+    return tag("p", *keys, class_="legend")
 
 
 def _rows(frame: pd.DataFrame) -> list[Any]:
@@ -71,7 +74,7 @@ def _together(data: ReportData) -> Html:
             tag("span", "The sum of the regions' point forecasts. It has no interval: quantiles of regions do not add up.",
                 class_="muted"),
         ),
-        tag("div", fan(total, height=250), class_="scroll"),
+        tag("div", fan(total, width=980, height=250), class_="scroll"),
         legend(()),
         class_="card with-tests",
     )

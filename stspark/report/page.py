@@ -24,17 +24,17 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 def render(data: ReportData) -> str:
     """The whole page as HTML text."""
     sections = (
-        ("forecast", "Forecast", outlook(data)),
-        ("map", "Map", atlas(data)),
-        ("models", "Models", comparison(data)),
-        ("accuracy", "Accuracy", accuracy(data)),
-        ("fits", "Fits", fits(data)),
-        ("data", "Data", quality(data)),
-        ("query", "Ask further", query(data.facts)),
+        ("forecast", "Forecast", "The coming days", outlook(data)),
+        ("map", "Map", "Where it happens", atlas(data)),
+        ("models", "Models", "The models compared", comparison(data)),
+        ("accuracy", "Accuracy", "Accuracy in the back-tests", accuracy(data)),
+        ("fits", "Failures", "Fits that did not end well", fits(data)),
+        ("data", "Data", "The data behind it", quality(data)),
+        ("query", "Query", "How to query it", query(data.facts)),
     )
     body = [
-        _header(data), tag("nav", *(tag("a", title, href=f"#{key}") for key, title, _ in sections)),
-        tag("main", *(tag("section", tag("h2", title), content, id=key) for key, title, content in sections)),
+        _header(data), tag("nav", *(tag("a", short, href=f"#{key}") for key, short, _, _ in sections)),
+        tag("main", *(tag("section", tag("h2", title), content, id=key) for key, _, title, content in sections)),
         tag("div", id="tip", hidden=True), tag("script", Html(_asset("page.js"))),
     ]
     return "<!doctype html>\n" + tag("html", _head(data), tag("body", *body), lang="en") + "\n"

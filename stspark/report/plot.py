@@ -44,8 +44,13 @@ def nice_step(rough: float) -> float:
 
 def value_axis(values: Iterable[float], start: float, end: float, about: int = 4) -> Axis:
     """An axis with zero in it that ends at round values; values that are not finite do not count."""
+    return round_axis([0.0, *values], start, end, about)
+
+
+def round_axis(values: Iterable[float], start: float, end: float, about: int = 4) -> Axis:
+    """An axis around the finite values that ends at round ones."""
     known = [v for v in values if math.isfinite(v)] or [0.0]
-    low, high = min(0.0, *known), max(0.0, *known)
+    low, high = min(known), max(known)
     if high == low:
         high = low + 1.0
     step = nice_step((high - low) / about)
@@ -96,17 +101,19 @@ def horizontal_grid(axis: Axis, left: float, right: float, texts: Sequence[tuple
 
 
 def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions near the wanted ones, at least `gap` apart and within [low, high] where they fit."""
+    """Positions at least `gap` apart and nearest to the wanted ones (pool adjacent violators), then within [low, high]."""
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    pools: list[tuple[float, int]] = []
+    for rank, i in enumerate(order):
+        pools.append((wanted[i] - rank * gap, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (a, n), (b, m) = pools[-2:]
+            pools[-2:] = [((a * n + b * m) / (n + m), n + m)]
+    starts = [place for place, n in pools for _ in range(n)]
+    top = high - gap * (len(wanted) - 1)
     placed = [0.0] * len(wanted)
-    floor = low
-    for i in order:
-        placed[i] = max(wanted[i], floor)
-        floor = placed[i] + gap
-    ceiling = high
-    for i in reversed(order):
-        placed[i] = min(placed[i], ceiling)
-        ceiling = placed[i] - gap
+    for rank, i in enumerate(order):
+        placed[i] = max(min(starts[rank], top), low) + rank * gap
     return placed
 
 

@@ -12,7 +12,7 @@ from stspark.report.words import percent, plural, short_day, whole
 
 STATUSES = (OBSERVED, CLOSED, MISSING, IMPUTED)
 WEEKS_SHOWN = 52
-LINE = 11.0
+LINE = 13.0
 LEFT = 150.0
 WIDTH = 1080.0
 LONGEST = 160
@@ -99,7 +99,7 @@ def _strip(data: ReportData) -> Html:
     span = int(recent["weeks_ago"].max()) + 1
     wide = (WIDTH - LEFT) / span
     rows = [
-        join([label(LEFT - 6, LINE * k + 9, row.name if len(row.name) <= 22 else row.name[:21] + "…", "tick tiny", "end"),
+        join([label(LEFT - 6, LINE * k + 10, row.name if len(row.name) <= 22 else row.name[:21] + "…", "tick tiny", "end"),
               *_runs(counts.loc[[row.region]].droplevel(0) if row.region in counts.index else counts.iloc[:0].droplevel(0), (wide, span), LINE * k)])
         for k, row in enumerate(shown.itertuples())
     ]
@@ -110,24 +110,26 @@ def _strip(data: ReportData) -> Html:
     keys = [tag("span", tag("i", class_=f"key s-{s}"), s) for s in STATUSES]
     return tag(
         "div", tag("h3", "Days by region and week"),
-        tag("p", "A week has the colour of its worst kind of day, the stronger the more days of it. Empty: before the region's first day.",
+        tag("p", "Each week is filled from below by its days that were not observed. Empty: before the region's first day.",
             class_="muted"), tag("p", *keys, class_="legend"), tag("div", drawn, class_="scroll"), class_="card",
     )
 
 
 def _runs(counts: pd.DataFrame, size: tuple[float, int], y: float) -> list[Html]:
-    """One rectangle for weeks in a row that look the same; counts: weeks_ago × status."""
+    """Weeks in a row with the same days, as one stack of rectangles; counts: weeks_ago × status."""
     wide, span = size
-    pieces: list[tuple[tuple[str, int], int, int]] = []
-    for back, week in sorted(((int(str(k)), row) for k, row in counts.iterrows()), key=lambda pair: -pair[0]):
-        kind = next((s for s in (MISSING, IMPUTED, CLOSED) if week[s]), OBSERVED)
-        look, start = (kind, min(int(week[kind]), 7)), span - 1 - back
+    pieces: list[tuple[tuple[int, ...], int, int]] = []
+    for back, week in sorted(zip(counts.index, counts[list(STATUSES)].to_numpy(int), strict=True), key=lambda pair: -pair[0]):
+        look, start = tuple(int(n) for n in week), span - 1 - back
         if pieces and pieces[-1][0] == look and pieces[-1][2] == start:
             pieces[-1] = (look, pieces[-1][1], start + 1)
         else:
             pieces.append((look, start, start + 1))
-    return [
-        tag("rect", x=LEFT + wide * start, y=y + 1, width=wide * (end - start) - 0.6, height=LINE - 2, class_=f"s-{kind}",
-            style=None if kind == OBSERVED else f"opacity:{0.3 + 0.1 * days:.1f}")
-        for (kind, days), start, end in pieces
-    ]
+    tall, rects = LINE - 2, []
+    for look, start, end in pieces:
+        box, bottom = {"x": LEFT + wide * start, "width": wide * (end - start) - 0.4}, y + 1 + tall
+        for kind, days in reversed([(s, n) for s, n in zip(STATUSES, look, strict=True) if n]):
+            height = tall * days / sum(look)
+            bottom -= height
+            rects.append(tag("rect", y=bottom, height=height, class_=f"s-{kind}", **box))
+    return rects

@@ -162,9 +162,16 @@ def make_inputs(snapshot: Snapshot, scaler: Scaler) -> Inputs:
     past = np.stack([np.where(snapshot.alive, c, 0.0) for c in channels] + [snapshot.alive.astype(np.float64)])
     past = np.concatenate([past, np.moveaxis(known[:days], 2, 0)])
     return Inputs(
-        past=_tensor(past).clamp(-LIMIT, LIMIT), level=_tensor(level), season=_tensor(season), known=_tensor(known),
-        a=_tensor(a), seen=torch.from_numpy(usable), alive=torch.from_numpy(snapshot.alive),
-        spread=_tensor(scaler.spread), period=manifest.season, horizon=manifest.horizon,
+        past=_tensor(past).clamp(-LIMIT, LIMIT),
+        level=_tensor(level),
+        season=_tensor(season),
+        known=_tensor(known),
+        a=_tensor(a),
+        seen=torch.from_numpy(usable),
+        alive=torch.from_numpy(snapshot.alive),
+        spread=_tensor(scaler.spread),
+        period=manifest.season,
+        horizon=manifest.horizon,
     )
 
 
