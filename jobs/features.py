@@ -22,8 +22,8 @@ def main(job: Job) -> None:
         else:
             panel = store.read("panel")
             daily = panel.select("region", "date", "target")
-        span = build.data_span(daily, settings)
-        regions = build.build_regions(spark, daily, settings)
+        spans = build.region_spans(daily, settings)
+        span, regions = build.data_span(spans, settings), build.build_regions(spans, settings)
         store.replace("regions", spark.createDataFrame(regions, REGIONS.schema()))
         store.replace(
             "region_edges",

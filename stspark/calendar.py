@@ -12,6 +12,7 @@ import holidays
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from stspark.columns import schema_of
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.settings import Calendar, Closed
 
@@ -80,9 +81,9 @@ def event_columns(calendar: Calendar) -> dict[str, str]:
     return columns
 
 
-def event_rows(calendar: Calendar, first: date, last: date) -> list[tuple[str, date, str, float]]:
-    """(country or "", date, column, value in 0..1) of every day that an event touches between `first` and `last`."""
-    rows: list[tuple[str, date, str, float]] = []
+def event_rows(calendar: Calendar, first: date, last: date) -> dict[tuple[str, date], dict[str, float]]:
+    """(country or "", date) -> column -> value in 0..1, for days that events touch between `first` and `last`."""
+    rows: dict[tuple[str, date], dict[str, float]] = {}
     for event in shopping_events(calendar):
         for offset in range(-event.days_before, event.days_after + 1):
             day = event.day + timedelta(days=offset)
@@ -90,8 +91,9 @@ def event_rows(calendar: Calendar, first: date, last: date) -> list[tuple[str, d
                 continue
             span = event.days_before + 1 if offset <= 0 else event.days_after + 1
             column = f"event_{event.slug}" + ("_after" if offset > 0 else "")
-            value = 1.0 - abs(offset) / span
-            rows.extend((country, day, column, value) for country in event.countries or ("",))
+            for country in event.countries or ("",):
+                values = rows.setdefault((country, day), {})
+                values[column] = max(values.get(column, 0.0), 1.0 - abs(offset) / span)
     return rows
 
 
@@ -121,20 +123,22 @@ def add_holidays(grid: DataFrame, rows: Sequence[tuple[str, date, str]]) -> Data
 
 
 def add_shopping_events(
-    grid: DataFrame, rows: Sequence[tuple[str, date, str, float]], columns: Sequence[str]
+    grid: DataFrame, rows: dict[tuple[str, date], dict[str, float]], columns: Sequence[str]
 ) -> DataFrame:
-    """Add one column per event: the largest value that its occurrences give the day, else 0."""
+    """Add one column per event: its value for the region's country or for all, the larger of both, else 0."""
     if not columns:
         return grid
-    long = grid.sparkSession.createDataFrame(list(rows), "event_country string, date date, event string, value double")
-    wide = long.groupBy("event_country", "date").pivot("event", list(columns)).agg(F.max("value"))
-    everywhere = wide.where("event_country = ''").drop("event_country")
-    there = wide.where("event_country <> ''").withColumnRenamed("event_country", "country")
-    joined = grid.join(F.broadcast(there), ["country", "date"], "left").join(
-        F.broadcast(everywhere.select("date", *(F.col(c).alias(f"{c}__all") for c in columns))), ["date"], "left"
-    )
-    filled = {c: F.coalesce(F.greatest(F.col(c), F.col(f"{c}__all")), F.lit(0.0)) for c in columns}
-    return joined.withColumns(filled).drop(*(f"{c}__all" for c in columns))
+    for everywhere, suffix in ((False, "__here"), (True, "__all")):
+        named = [f"{c}{suffix}" for c in columns]
+        found = [
+            (*key, *(values.get(c) for c in columns)) for key, values in rows.items() if (key[0] == "") == everywhere
+        ]
+        schema = schema_of([("country", "string"), ("date", "date"), *((c, "double") for c in named)])
+        side = grid.sparkSession.createDataFrame(found, schema)
+        keys = ["date"] if everywhere else ["country", "date"]
+        grid = grid.join(F.broadcast(side.select(*keys, *named)), keys, "left")
+    largest = {c: F.coalesce(F.greatest(f"{c}__here", f"{c}__all"), F.lit(0.0)) for c in columns}
+    return grid.withColumns(largest).drop(*(f"{c}{suffix}" for c in columns for suffix in ("__here", "__all")))
 
 
 def add_closures(grid: DataFrame, closed: Closed, listed: DataFrame | None) -> DataFrame:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def staged(job: Job, name: str, frame: DataFrame) -> DataFrame:
-    """Write `frame` once under the run's staging folder and return what was written, so that it is not computed again."""
+    """Write `frame` once under the run's staging folder and return what was written, computed no second time."""
     assert job.run is not None
     path = f"{job.store.home}/_staging/{job.run.run_id}/{name}"
     frame.write.mode("overwrite").parquet(path)

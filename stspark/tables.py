@@ -7,36 +7,11 @@ from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    BooleanType,
-    DataType,
-    DateType,
-    DoubleType,
-    IntegerType,
-    LongType,
-    StringType,
-    StructField,
-    StructType,
-    TimestampType,
-)
+from pyspark.sql.types import StructType
 
 from stspark.calendar import event_columns
+from stspark.columns import schema_of
 from stspark.settings import Settings
-
-TYPES: dict[str, DataType] = {
-    "string": StringType(),
-    "double": DoubleType(),
-    "int": IntegerType(),
-    "bigint": LongType(),
-    "boolean": BooleanType(),
-    "date": DateType(),
-    "timestamp": TimestampType(),
-}
-
-
-def schema_of(columns: Iterable[tuple[str, str]]) -> StructType:
-    """Spark schema of (name, type) pairs; needs no session, so workers may use it."""
-    return StructType([StructField(name, TYPES[kind]) for name, kind in columns])
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
-from html.parser import HTMLParser
-
 import numpy as np
 import pandas as pd
-import pytest
 
 from stspark.names import ALL_REGIONS, CHAMPION, NAIVE, quantile_column
-from stspark.report import atlas, land, plot, words
 from stspark.report.data import ReportData, Rows, RunFacts, Totals
-from stspark.report.fan import drawn_bands
-from stspark.report.markup import Html, tag
-from stspark.report.page import render
-from stspark.report.query import query
-from stspark.report.verdict import judge
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 COLUMNS = [quantile_column(q) for q in QUANTILES]
@@ -25,7 +14,15 @@ NORMAL = np.array([-1.2816, -0.8416, -0.5244, -0.2533, 0, 0.2533, 0.5244, 0.8416
 AS_OF = pd.Timestamp("2025-05-31")
 HORIZON = 7
 CUTOFFS = [AS_OF - pd.Timedelta(days=HORIZON * k) for k in (4, 3, 2, 1)]
-ERRORS = {"auto_ets": 0.151, "auto_arima": 0.155, "sarima": 0.158, "theta": 0.162, NAIVE: 0.198, "prophet": 0.213, "stcnn": 0.149}
+ERRORS = {
+    "auto_ets": 0.151,
+    "auto_arima": 0.155,
+    "sarima": 0.158,
+    "theta": 0.162,
+    NAIVE: 0.198,
+    "prophet": 0.213,
+    "stcnn": 0.149,
+}
 NASTY = ("O'Brien & Söhne", "<script>alert(1)</script>", "上海市", 'a/b=c% "x"', "</style><b>", "Ο Δήμος {x} \\ ${y}")
 SECTIONS = ("forecast", "map", "models", "accuracy", "fits", "data", "query")
 
@@ -41,20 +38,37 @@ def fake(regions: int = 24, seed: int = 1) -> ReportData:
     table = regions_of(rng, names, days, forecasts)
     worse = int((table["wape"] > table["wape_naive"] * 1.005).sum())
     return ReportData(
-        facts=facts(), totals=totals(table, forecasts, worse), rows=Rows(730, 541_909, 530_104, 6_537, 5_268), regions=table,
-        edges=edges_of(table), days=pd.concat([days, sum_of_days(days)], ignore_index=True),
+        facts=facts(),
+        totals=totals(table, forecasts, worse),
+        rows=Rows(730, 541_909, 530_104, 6_537, 5_268),
+        regions=table,
+        edges=edges_of(table),
+        days=pd.concat([days, sum_of_days(days)], ignore_index=True),
         forecasts=pd.concat([forecasts, sum_of_forecasts(forecasts)], ignore_index=True),
         backtests=pd.concat([backtests, sum_of_backtests(backtests)], ignore_index=True),
-        metrics=metrics_of(rng), models=models_of(regions), failures=failures_of(names), rejected=rejected_rows(),
+        metrics=metrics_of(rng),
+        models=models_of(regions),
+        failures=failures_of(names),
+        rejected=rejected_rows(),
     )
 
 
 def facts() -> RunFacts:
     return RunFacts(
-        dataset="simulated", title="Simulated shop, 24 cities", target="units", measure="pieces sold net of returns",
-        run_id="20250531-0a1b2c3d", as_of=AS_OF, horizon=HORIZON, quantiles=QUANTILES, windows=4, step=7,
-        home="/data/warehouse/simulated", identity={"code": "stspark 0.1.0", "config": "a1b2c3d4e5f6"},
-        versions={"region_day": 3, "forecasts": 7, "backtests": 5}, seconds={"train": 143.2, "forecast": 9.1},
+        dataset="simulated",
+        title="Simulated shop, 24 cities",
+        target="units",
+        measure="pieces sold net of returns",
+        run_id="20250531-0a1b2c3d",
+        as_of=AS_OF,
+        horizon=HORIZON,
+        quantiles=QUANTILES,
+        windows=4,
+        step=7,
+        home="/data/warehouse/simulated",
+        identity={"code": "stspark 0.1.0", "config": "a1b2c3d4e5f6"},
+        versions={"region_day": 3, "forecasts": 7, "backtests": 5},
+        seconds={"train": 143.2, "forecast": 9.1},
         tracking="sqlite:////data/warehouse/mlflow.db",
     )
 
@@ -71,7 +85,9 @@ def days_of(rng: np.random.Generator, name: str, level: float, k: int) -> pd.Dat
     if k == 4:
         status[-40:-38] = "imputed"
     target = np.where(np.isin(status, ["closed", "missing"]), np.nan, y)
-    return pd.DataFrame({"region": name, "date": dates, "target": target, "status": status, "n_known": 1, "n_regions": 1})
+    return pd.DataFrame(
+        {"region": name, "date": dates, "target": target, "status": status, "n_known": 1, "n_regions": 1}
+    )
 
 
 def forecast_of(rng: np.random.Generator, name: str, level: float, k: int) -> pd.DataFrame:
@@ -81,11 +97,18 @@ def forecast_of(rng: np.random.Generator, name: str, level: float, k: int) -> pd
     closed = dates.weekday == 6
     mean = np.where(closed, 0.0, mean)
     spread = np.where(closed, 0.0, 0.16 * level * np.sqrt(np.linspace(1, 1.8, HORIZON)))
-    frame = pd.DataFrame({
-        "region": name, "date": dates, "model": [m for m in ERRORS if m != NAIVE][k % 6], "y_hat": mean,
-        "fallback_used": NAIVE if k == 3 else None, "is_closed": closed,
-        "holiday_name": ["Dragon Boat Festival" if d == 2 else None for d in range(HORIZON)], "n_regions": 1,
-    })
+    frame = pd.DataFrame(
+        {
+            "region": name,
+            "date": dates,
+            "model": [m for m in ERRORS if m != NAIVE][k % 6],
+            "y_hat": mean,
+            "fallback_used": NAIVE if k == 3 else None,
+            "is_closed": closed,
+            "holiday_name": ["Dragon Boat Festival" if d == 2 else None for d in range(HORIZON)],
+            "n_regions": 1,
+        }
+    )
     return frame.assign(**{c: mean + z * spread for c, z in zip(COLUMNS, NORMAL, strict=True)})
 
 
@@ -95,21 +118,32 @@ def backtests_of(rng: np.random.Generator, days: pd.DataFrame) -> pd.DataFrame:
         ahead = days[(days["date"] > cutoff) & (days["date"] <= cutoff + pd.Timedelta(days=HORIZON))]
         for role, noise in (("champion", 0.1), ("naive", 0.2)):
             y_hat = ahead["target"] * rng.lognormal(0, noise, len(ahead))
-            frames.append(pd.DataFrame({"region": ahead["region"], "cutoff": cutoff, "date": ahead["date"], "role": role, "y_hat": y_hat}))
+            frames.append(
+                pd.DataFrame(
+                    {"region": ahead["region"], "cutoff": cutoff, "date": ahead["date"], "role": role, "y_hat": y_hat}
+                )
+            )
     return pd.concat(frames, ignore_index=True)
 
 
 def regions_of(rng: np.random.Generator, names: list[str], days: pd.DataFrame, forecasts: pd.DataFrame) -> pd.DataFrame:
     n = len(names)
     naive = rng.uniform(0.12, 0.4, n)
-    table = pd.DataFrame({
-        "region": names, "name": names, "lat": rng.uniform(23, 43, n), "lng": rng.uniform(103, 121, n),
-        "volume": [days.loc[days["region"] == r, "target"].tail(56).abs().sum() for r in names],
-        "next_total": [forecasts.loc[forecasts["region"] == r, "y_hat"].sum() for r in names],
-        "change": rng.normal(0, 0.15, n), "champion": [forecasts.loc[forecasts["region"] == r, "model"].iloc[0] for r in names],
-        "fallback_used": [NAIVE if k == 3 else None for k in range(n)],
-        "wape": naive * rng.uniform(0.55, 1.08, n), "wape_naive": naive,
-    })
+    table = pd.DataFrame(
+        {
+            "region": names,
+            "name": names,
+            "lat": rng.uniform(23, 43, n),
+            "lng": rng.uniform(103, 121, n),
+            "volume": [days.loc[days["region"] == r, "target"].tail(56).abs().sum() for r in names],
+            "next_total": [forecasts.loc[forecasts["region"] == r, "y_hat"].sum() for r in names],
+            "change": rng.normal(0, 0.15, n),
+            "champion": [forecasts.loc[forecasts["region"] == r, "model"].iloc[0] for r in names],
+            "fallback_used": [NAIVE if k == 3 else None for k in range(n)],
+            "wape": naive * rng.uniform(0.55, 1.08, n),
+            "wape_naive": naive,
+        }
+    )
     if n > 10:
         table.loc[9, ["lat", "lng"]] = np.nan
         table.loc[10, ["wape", "wape_naive", "change"]] = np.nan
@@ -119,8 +153,15 @@ def regions_of(rng: np.random.Generator, names: list[str], days: pd.DataFrame, f
 def totals(table: pd.DataFrame, forecasts: pd.DataFrame, worse: int) -> Totals:
     measured = int(table["wape"].notna().sum())
     return Totals(
-        regions=len(table), volume=float(table["volume"].sum()), measured=measured, better=measured - worse, worse=worse,
-        next_total=float(forecasts["y_hat"].sum()), change=0.034, first_day=pd.Timestamp("2023-09-01"), last_day=AS_OF,
+        regions=len(table),
+        volume=float(table["volume"].sum()),
+        measured=measured,
+        better=measured - worse,
+        worse=worse,
+        next_total=float(forecasts["y_hat"].sum()),
+        change=0.034,
+        first_day=pd.Timestamp("2023-09-01"),
+        last_day=AS_OF,
         statuses={"observed": 14_811, "closed": 2_488, "missing": 7, "imputed": 2},
     )
 
@@ -146,7 +187,11 @@ def sum_of_forecasts(forecasts: pd.DataFrame) -> pd.DataFrame:
 
 
 def sum_of_backtests(backtests: pd.DataFrame) -> pd.DataFrame:
-    return backtests.groupby(["cutoff", "date", "role"], as_index=False)["y_hat"].sum(min_count=1).assign(region=ALL_REGIONS)
+    return (
+        backtests.groupby(["cutoff", "date", "role"], as_index=False)["y_hat"]
+        .sum(min_count=1)
+        .assign(region=ALL_REGIONS)
+    )
 
 
 def metrics_of(rng: np.random.Generator, champion: float = 0.142) -> pd.DataFrame:
@@ -155,7 +200,13 @@ def metrics_of(rng: np.random.Generator, champion: float = 0.142) -> pd.DataFram
         shape = rng.uniform(0.9, 1.1)
         for horizon in range(HORIZON + 1):
             grow = 1.0 if horizon == 0 else 0.85 + 0.045 * horizon * shape
-            values = {"wape": wape * grow, "mase": 5 * wape * grow, "bias": rng.normal(0, 0.02), "pinball": 40 * wape, "width_80": 900 * wape}
+            values = {
+                "wape": wape * grow,
+                "mase": 5 * wape * grow,
+                "bias": rng.normal(0, 0.02),
+                "pinball": 40 * wape,
+                "width_80": 900 * wape,
+            }
             values |= {f"coverage_{c}": np.clip(c / 100 + rng.normal(-0.02, 0.02), 0, 1) for c in (20, 40, 60, 80)}
             rows += [("backtest", model, horizon, m, v, 600) for m, v in values.items()]
     return pd.DataFrame(rows, columns=["source", "model", "horizon", "metric", "value", "n"])

@@ -13,36 +13,36 @@ from stspark.errors import InputError
 from stspark.features import covariates, history, panel
 from stspark.settings import Settings
 from stspark.space import complete, read_regions
-from stspark.tables import REGIONS
 
 
-def build_regions(spark: SparkSession, daily: DataFrame, settings: Settings) -> pd.DataFrame:
-    """The regions that have data, with their places, in spatial order."""
-    present = daily.select("region").distinct()
-    configured = read_regions(settings.regions)
-    if configured is None:
-        names = [row[0] for row in present.orderBy("region").toLocalIterator()]
-        return complete(pd.DataFrame({"region": names}), settings.regions)
-    kept = (
-        spark.createDataFrame(configured, REGIONS.schema())
-        .join(F.broadcast(present), "region")
-        .select("region")
-        .toPandas()
-    )
-    table = configured[configured["region"].isin(kept["region"])].sort_values("position", ignore_index=True)
-    return table.assign(position=range(len(table)))
-
-
-def data_span(daily: DataFrame, settings: Settings) -> tuple[date, date]:
-    """First and last day of the panel: the configured edges, else those of the data."""
-    row = daily.agg(F.min("date"), F.max("date")).first()
-    if row is None or row[0] is None:
+def region_spans(daily: DataFrame, settings: Settings) -> pd.DataFrame:
+    """region, first, last: the days that each region's rows span; InputError where there are none."""
+    spans = daily.groupBy("region").agg(F.min("date").alias("first"), F.max("date").alias("last")).toPandas()
+    if spans.empty:
         raise InputError(
             settings.source.path,
             "no usable row is left after cleaning",
             "see the table events_rejected for the reasons",
         )
-    return max(settings.time.start or row[0], row[0]), min(settings.time.end or row[1], row[1])
+    return spans
+
+
+def data_span(spans: pd.DataFrame, settings: Settings) -> tuple[date, date]:
+    """First and last day of the panel: those of the data, within the configured edges."""
+    first, last = spans["first"].min(), spans["last"].max()
+    first, last = max(settings.time.start or first, first), min(settings.time.end or last, last)
+    if first > last:
+        raise InputError("time.start, time.end", f"leave no day ({first} to {last})", "set them within the data")
+    return first, last
+
+
+def build_regions(spans: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """The regions that have data, with their places, in spatial order."""
+    configured = read_regions(settings.regions)
+    if configured is None:
+        return complete(spans[["region"]].sort_values("region"), settings.regions)
+    table = configured[configured["region"].isin(spans["region"])].sort_values("position", ignore_index=True)
+    return table.assign(position=range(len(table)))
 
 
 def build_calendar(

@@ -31,14 +31,14 @@ def daily_totals(events: DataFrame, target: Target) -> DataFrame:
     return daily.withColumn("target", F.col(target.measure).cast("double")).drop("amount", "events")
 
 
-def region_spans(daily: DataFrame, last: date) -> DataFrame:
+def first_days(daily: DataFrame, last: date) -> DataFrame:
     """region and its first day; every region is followed up to `last`."""
     return daily.where(F.col("date") <= F.lit(last)).groupBy("region").agg(F.min("date").alias("first_date"))
 
 
 def complete_days(daily: DataFrame, calendar: DataFrame, first: date, last: date) -> DataFrame:
     """Every region and day from the region's first to `last`, with the calendar's columns; absent days are null."""
-    spans = region_spans(daily.where(F.col("date") >= F.lit(first)), last)
+    spans = first_days(daily.where(F.col("date") >= F.lit(first)), last)
     grid = calendar.where(F.col("date") <= F.lit(last)).join(F.broadcast(spans), "region")
     grid = grid.where(F.col("date") >= F.col("first_date")).drop("first_date")
     return grid.join(daily, ["region", "date"], "left")

@@ -20,7 +20,7 @@ from stspark.models.base import Forecast, Forecaster, Future, Series
 from stspark.models.regional.registry import build
 from stspark.names import NAIVE, quantile_column
 from stspark.settings import Settings
-from stspark.tables import schema_of
+from stspark.columns import schema_of
 
 PACKS_PER_SLOT = 4
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from stspark.names import CHAMPION, NAIVE
+from stspark.names import CHAMPION
 from stspark.report.colours import model_styles
-from stspark.report.data import ReportData
+from stspark.report.data import ReportData, rows_of
 from stspark.report.markup import Html, join, tag
 from stspark.report.outlook import loses
 from stspark.report.plot import Axis, apart, horizontal_grid, label, line, picture, round_axis, rule, value_axis
@@ -31,14 +31,26 @@ def accuracy(data: ReportData) -> Html:
     styles = model_styles(models)
     two = tag(
         "div",
-        tag("div", tag("h3", "Error by days ahead"), tag("div", _by_horizon(data, models, styles), class_="scroll"), class_="card"),
-        tag("div", tag("h3", "Do the intervals hold what they promise?"), _calibration(data, models, styles), class_="card"),
+        tag(
+            "div",
+            tag("h3", "Error by days ahead"),
+            tag("div", _by_horizon(data, models, styles), class_="scroll"),
+            class_="card",
+        ),
+        tag(
+            "div",
+            tag("h3", "Do the intervals hold what they promise?"),
+            _calibration(data, models, styles),
+            class_="card",
+        ),
         class_="two",
     )
     return join([two, tag("div", tag("h3", "Error by region"), _by_region(data), class_="card")])
 
 
-def _by_horizon(data: ReportData, models: Sequence[str], styles: Mapping[str, str], width: float = 620, height: float = 390) -> Html:
+def _by_horizon(
+    data: ReportData, models: Sequence[str], styles: Mapping[str, str], width: float = 620, height: float = 390
+) -> Html:
     metrics = data.metrics
     rows = metrics[(metrics["metric"] == "wape") & (metrics["source"] == "backtest") & (metrics["horizon"] > 0)]
     if rows.empty:
@@ -51,15 +63,25 @@ def _by_horizon(data: ReportData, models: Sequence[str], styles: Mapping[str, st
     ends = [y(float(frame["value"].iloc[-1])) for frame in curves.values()]
     drawn = list(reversed(curves.items()))
     return picture(
-        width, height, "WAPE by days ahead and model",
-        label(4, 10, "WAPE", "unit"), horizontal_grid(y, 50, right, [(v, percent(v, 0)) for v in y.ticks(4)]),
+        width,
+        height,
+        "WAPE by days ahead and model",
+        label(4, 10, "WAPE", "unit"),
+        horizontal_grid(y, 50, right, [(v, percent(v, 0)) for v in y.ticks(4)]),
         join(label(x(h), height - 26, f"{h:g}", anchor="middle") for h in x.ticks(8) if h == round(h)),
         label((50 + right) / 2, height - 6, "days ahead", anchor="middle"),
-        join(line([(x(h), y(v)) for h, v in zip(f["horizon"], f["value"], strict=True)], class_="model", style=styles[m]) for m, f in drawn),
-        join(label(right + 2, spot + 4, m, "name" if m == CHAMPION else "tick")
-             for m, spot in zip(curves, apart(ends, 14, 24, height - 48), strict=True)),
-        join(tag("path", d=f"M{right - 13:.0f},{end:.1f}L{right - 1:.0f},{spot:.1f}", class_="leader")
-             for end, spot in zip(ends, apart(ends, 14, 24, height - 48), strict=True)),
+        join(
+            line([(x(h), y(v)) for h, v in zip(f["horizon"], f["value"], strict=True)], class_="model", style=styles[m])
+            for m, f in drawn
+        ),
+        join(
+            label(right + 2, spot + 4, m, "name" if m == CHAMPION else "tick")
+            for m, spot in zip(curves, apart(ends, 14, 24, height - 48), strict=True)
+        ),
+        join(
+            tag("path", d=f"M{right - 13:.0f},{end:.1f}L{right - 1:.0f},{spot:.1f}", class_="leader")
+            for end, spot in zip(ends, apart(ends, 14, 24, height - 48), strict=True)
+        ),
     )
 
 
@@ -70,15 +92,22 @@ def _calibration(data: ReportData, models: Sequence[str], styles: Mapping[str, s
     points = {m: [(x(k / 100), y(v[m])) for k, v in held.items() if m in v] for m in models}
     marks = [0, 0.2, 0.4, 0.6, 0.8, 1]
     drawn = picture(
-        size, size, "Share of days within each central interval, promised and held",
+        size,
+        size,
+        "Share of days within each central interval, promised and held",
         horizontal_grid(y, 50, size - 12, [(v, percent(v, 0)) for v in marks]),
         join(label(x(v), size - 26, percent(v, 0), anchor="middle") for v in marks),
-        label((50 + size) / 2, size - 6, "promised", anchor="middle"), label(56, 26, "held", "unit"),
+        label((50 + size) / 2, size - 6, "promised", anchor="middle"),
+        label(56, 26, "held", "unit"),
         rule(x(0), y(0), x(1), y(1), "ideal"),
-        label(x(0.62), y(0.36), "too narrow", "tick"), label(x(0.08), y(0.62), "too wide", "tick"),
+        label(x(0.62), y(0.36), "too narrow", "tick"),
+        label(x(0.08), y(0.62), "too wide", "tick"),
         join(line([(x(0), y(0)), *points[m], (x(1), y(1))], class_="model", style=styles[m]) for m in reversed(models)),
-        join(tag("circle", cx=a, cy=b, r=4 if m == CHAMPION else 2.5, class_="dot", style=styles[m])
-             for m in reversed(models) for a, b in points[m]),
+        join(
+            tag("circle", cx=a, cy=b, r=4 if m == CHAMPION else 2.5, class_="dot", style=styles[m])
+            for m in reversed(models)
+            for a, b in points[m]
+        ),
     )
     return tag("div", drawn, _model_legend(models, styles), class_="beside")
 
@@ -102,17 +131,30 @@ def _by_region(data: ReportData) -> Html:
     shown = data.shown
     known = shown[shown["wape"].notna() & shown["wape_naive"].notna()]
     without = list(shown.loc[~shown.index.isin(known.index), "name"])
-    note = tag("p", f"Not known, for want of volume in the back-tests: {listing(without, 12)}.", class_="muted") if without else None
+    note = (
+        tag("p", f"Not known, for want of volume in the back-tests: {listing(without, 12)}.", class_="muted")
+        if without
+        else None
+    )
     if known.empty:
         return tag("p", "No region has a back-test error.")
     reach = _reach(known)
-    rows = list(known.itertuples(index=False))
+    rows = rows_of(known)
     per = min(PER_COLUMN, math.ceil(len(rows) / 2)) if len(rows) > 8 else len(rows)
     columns = [_dots(rows[k : k + per], reach) for k in range(0, len(rows), per)]
     losing = sum(loses(row) for row in rows)
-    text = f"By volume. {whole(losing)} of the {len(rows)} regions shown lose to the seasonal naive." if losing else "By volume."
-    keys = tag("p", tag("span", tag("i", class_="ring"), "seasonal naive"), tag("span", tag("i", class_="disc"), "chosen models"),
-               tag("span", tag("i", class_="disc worse"), "chosen models, worse than the naive"), class_="legend")
+    text = (
+        f"By volume. {whole(losing)} of the {len(rows)} regions shown lose to the seasonal naive."
+        if losing
+        else "By volume."
+    )
+    keys = tag(
+        "p",
+        tag("span", tag("i", class_="ring"), "seasonal naive"),
+        tag("span", tag("i", class_="disc"), "chosen models"),
+        tag("span", tag("i", class_="disc worse"), "chosen models, worse than the naive"),
+        class_="legend",
+    )
     return join([tag("p", text, class_="muted"), keys, tag("div", *columns, class_="two even"), note])
 
 
@@ -128,7 +170,11 @@ def _dots(rows: Sequence[Any], reach: float, width: float = 560) -> Html:
     grid = (rule(x(v), 20, x(v), height - 2, "zero" if v == 0 else "grid") for v in x.ticks(4))
     heads = (label(x(v), 13, percent(v, 0), anchor="middle") for v in x.ticks(4))
     lines = (_dot_line(row, x, 30 + LINE * k) for k, row in enumerate(rows))
-    return tag("div", picture(width, height, "WAPE by region, chosen models and seasonal naive", *grid, *heads, *lines), class_="scroll")
+    return tag(
+        "div",
+        picture(width, height, "WAPE by region, chosen models and seasonal naive", *grid, *heads, *lines),
+        class_="scroll",
+    )
 
 
 def _dot_line(row: Any, x: Axis, y: float) -> Html:
@@ -136,9 +182,11 @@ def _dot_line(row: Any, x: Axis, y: float) -> Html:
     beyond = max(row.wape, row.wape_naive) > x.high
     name = row.name if len(row.name) <= 24 else row.name[:23] + "…"
     return tag(
-        "g", label(162, y + 4, name, "name worse" if worse else "tick", "end"),
+        "g",
+        label(162, y + 4, name, "name worse" if worse else "tick", "end"),
         rule(ours, y, naive, y, "link worse" if worse else "link"),
-        tag("circle", cx=naive, cy=y, r=4, class_="ring"), tag("circle", cx=ours, cy=y, r=4, class_="disc worse" if worse else "disc"),
+        tag("circle", cx=naive, cy=y, r=4, class_="ring"),
+        tag("circle", cx=ours, cy=y, r=4, class_="disc worse" if worse else "disc"),
         label(x.end + 8, y + 4, "▸" + percent(max(row.wape, row.wape_naive), 0)) if beyond else None,
         data_tip=f"{row.name}\nchosen models {percent(row.wape)}\nseasonal naive {percent(row.wape_naive)}",
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stspark.report.colours import diverging
-from stspark.report.data import ReportData
+from stspark.report.data import ReportData, rows_of
 from stspark.report.land import Box, land_within
 from stspark.report.markup import Html, join, tag
 from stspark.report.plot import Axis, label, picture, rule
@@ -24,8 +24,16 @@ CORE = 0.75
 """Share of the regions, those nearest to the middle, that get a map of their own where the others lie far off."""
 FAR = 0.25
 """… namely where their part is smaller than this share of the whole map."""
-LABELS = 24
+LABELS = 40
+LARGEST = 20.0
+"""Radius of the largest region's disc, pixels."""
+LETTER, WIDE_FROM = 6.6, 0x2E7F
+"""Width of a letter, about; letters from here on (CJK) are twice as wide."""
 MOVERS = 6
+
+
+Disc = tuple[float, float, float]
+"""x, y and radius in pixels."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +51,21 @@ class Sheet:
 
 def atlas(data: ReportData) -> Html:
     """One map, or two where most regions crowd in one corner; then the regions without a place."""
-    regions = data.regions.reset_index(drop=True)
+    regions = data.regions.assign(place=range(len(data.regions)))
     placed = regions[regions["lat"].notna() & regions["lng"].notna()]
     unplaced = list(regions.loc[~regions.index.isin(placed.index), "name"])
-    missing = tag("p", f"Without a place, so not on the map: {', '.join(unplaced)}.", class_="muted") if unplaced else None
+    missing = (
+        tag("p", f"Without a place, so not on the map: {', '.join(unplaced)}.", class_="muted") if unplaced else None
+    )
     if placed.empty:
         return tag("div", tag("p", "No region has a place, so there is no map."), missing, class_="card")
     maps = [tag("div", _map(data, placed, box), class_="scroll") for box in boxes(placed)]
     dropped = data.totals.regions - len(regions)
     more = tag("p", f"{dropped:,} smaller regions are not drawn.", class_="muted") if dropped > 0 else None
     drawn = tag("div", *maps, _keys(), more, missing)
-    return tag("div", _choice(), tag("div", drawn, _movers(regions), class_="atlas"), class_="card show-change", id="atlas")
+    return tag(
+        "div", _choice(), tag("div", drawn, _movers(regions), class_="atlas"), class_="card show-change", id="atlas"
+    )
 
 
 def boxes(placed: pd.DataFrame) -> list[Box]:
@@ -93,8 +105,14 @@ def _map(data: ReportData, placed: pd.DataFrame, box: Box) -> Html:
     sheet = _sheet(box)
     inside = placed[placed["lng"].between(box[0], box[2]) & placed["lat"].between(box[1], box[3])]
     return picture(
-        WIDTH, sheet.height, "Map of the regions", _land(sheet), _graticule(sheet), _edges(data, placed, sheet),
-        _places(inside, float(placed["volume"].max()), sheet), class_="map",
+        WIDTH,
+        sheet.height,
+        "Map of the regions",
+        _land(sheet),
+        _graticule(sheet),
+        _edges(data, placed, sheet),
+        _places(inside, float(placed["volume"].max()), sheet),
+        class_="map",
     )
 
 
@@ -108,11 +126,15 @@ def _land(sheet: Sheet) -> Html:
 def _graticule(sheet: Sheet) -> Html:
     parts = []
     for value in sheet.x.ticks(6)[1:]:
-        parts += [rule(sheet.x(value), 0, sheet.x(value), sheet.height, "graticule"),
-                  label(sheet.x(value) + 3, sheet.height - 4, _degrees(value, "E", "W"))]
+        parts += [
+            rule(sheet.x(value), 0, sheet.x(value), sheet.height, "graticule"),
+            label(sheet.x(value) + 3, sheet.height - 4, _degrees(value, "E", "W")),
+        ]
     for value in sheet.y.ticks(4):
-        parts += [rule(0, sheet.y(value), WIDTH, sheet.y(value), "graticule"),
-                  label(3, sheet.y(value) - 3, _degrees(value, "N", "S"))]
+        parts += [
+            rule(0, sheet.y(value), WIDTH, sheet.y(value), "graticule"),
+            label(3, sheet.y(value) - 3, _degrees(value, "N", "S")),
+        ]
     return join(parts)
 
 
@@ -122,28 +144,46 @@ def _degrees(value: float, above: str, below: str) -> str:
 
 def _edges(data: ReportData, placed: pd.DataFrame, sheet: Sheet) -> Html:
     """Each neighbour pair once."""
-    where = {row.region: (sheet.x(row.lng), sheet.y(row.lat)) for row in placed.itertuples()}
+    where = {row.region: (sheet.x(row.lng), sheet.y(row.lat)) for row in rows_of(placed)}
     pairs = {tuple(sorted(pair)) for pair in zip(data.edges["region"], data.edges["neighbour"], strict=True)}
     return join(rule(*where[a], *where[b], "edge") for a, b in sorted(pairs) if a in where and b in where)
 
 
 def _places(regions: pd.DataFrame, largest: float, sheet: Sheet) -> Html:
-    """A disc per region, its area by volume; the largest ones named where there is room."""
-    circles, names, taken = [], [], []
-    for place, row in enumerate(regions.itertuples()):
-        x, y = sheet.x(row.lng), sheet.y(row.lat)
-        radius = max(2.5, 20 * math.sqrt(max(row.volume, 0.0) / largest)) if largest > 0 else 5.0
-        colours = f"--change:{diverging(row.change, CHANGE_REACH)};--gain:{diverging(-_gain(row), GAIN_REACH)}"
-        circles.append(tag("circle", cx=x, cy=y, r=radius, class_="place", style=colours, data_tip=_tip(row),
-                           data_pick=str(row.Index)))
-        wide = 6.4 * sum(2 if ord(c) > 0x2E7F else 1 for c in row.name)
-        spot = (x + radius + 3, y - 7, x + radius + 3 + wide, y + 7)
-        free = all(spot[2] < t[0] or spot[0] > t[2] or spot[3] < t[1] or spot[1] > t[3] for t in taken)
-        if place < LABELS and free and spot[2] < WIDTH:
-            names.append(label(spot[0], y + 4, row.name, "name"))
-            taken.append(spot)
-        taken.append((x - radius, y - radius, x + radius, y + radius))
-    return join([*circles, *names])
+    """A disc per region, its area by volume, small ones on top; then the names of the largest where there is room."""
+    discs = [(row, _disc(row, largest, sheet)) for row in rows_of(regions)]
+    taken = [(x - r, y - r, x + r, y + r) for _, (x, y, r) in discs]
+    names = []
+    for row, disc in discs[:LABELS]:
+        for anchor, spot in _spots(row.name, disc):
+            if not any(_overlap(spot, other) for other in taken) and spot[0] > 0 and spot[2] < WIDTH:
+                names.append(label(spot[0 if anchor == "start" else 2], disc[1] + 4, row.name, "name", anchor))
+                taken.append(spot)
+                break
+    return join([*(_circle(row, disc) for row, disc in discs), *names])
+
+
+def _disc(row: Any, largest: float, sheet: Sheet) -> Disc:
+    share = max(row.volume, 0.0) / largest if largest > 0 else 0.1
+    return sheet.x(row.lng), sheet.y(row.lat), max(2.5, LARGEST * math.sqrt(share))
+
+
+def _circle(row: Any, disc: Disc) -> Html:
+    colours = f"--change:{diverging(row.change, CHANGE_REACH)};--gain:{diverging(-_gain(row), GAIN_REACH)}"
+    place = {"cx": disc[0], "cy": disc[1], "r": disc[2]}
+    return tag("circle", **place, class_="place", style=colours, data_tip=_tip(row), data_pick=str(row.place))
+
+
+def _spots(name: str, disc: Disc) -> list[tuple[str, Box]]:
+    """Where a name may stand, by its anchor: right of the disc, or left of it."""
+    x, y, r = disc
+    wide = LETTER * sum(2 if ord(c) > WIDE_FROM else 1 for c in name)
+    right, left = (x + r + 3, y - 7, x + r + 3 + wide, y + 7), (x - r - 3 - wide, y - 7, x - r - 3, y + 7)
+    return [("start", right), ("end", left)]
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[2] > b[0] and a[0] < b[2] and a[3] > b[1] and a[1] < b[3]
 
 
 def _gain(row: Any) -> float:
@@ -151,31 +191,52 @@ def _gain(row: Any) -> float:
 
 
 def _tip(row: Any) -> str:
-    return "\n".join([
-        row.name, f"last 8 weeks {number(row.volume)}", f"coming days {number(row.next_total)}",
-        f"on the week before {signed(row.change)}", f"error {percent(row.wape)}, naive {percent(row.wape_naive)}",
-    ])
+    return "\n".join(
+        [
+            row.name,
+            f"last 8 weeks {number(row.volume)}",
+            f"coming days {number(row.next_total)}",
+            f"on the week before {signed(row.change)}",
+            f"error {percent(row.wape)}, naive {percent(row.wape_naive)}",
+        ]
+    )
 
 
 def _movers(regions: pd.DataFrame) -> Html:
     """The regions whose forecast rises and falls most."""
     ranked = regions[regions["change"].notna()].sort_values("change", ascending=False, kind="stable")
     rises, falls = ranked[ranked["change"] > 0].head(MOVERS), ranked[ranked["change"] < 0].tail(MOVERS)[::-1]
-    return tag("div", *(_ranking(title, rows) for title, rows in (("Largest rises", rises), ("Largest falls", falls)) if len(rows)))
+    return tag(
+        "div",
+        *(_ranking(title, rows) for title, rows in (("Largest rises", rises), ("Largest falls", falls)) if len(rows)),
+    )
 
 
 def _ranking(title: str, rows: pd.DataFrame) -> Html:
-    lines = [tag("tr", tag("td", row.name), tag("td", number(row.next_total), class_="num muted"), tag("td", signed(row.change), class_="num"))
-             for row in rows.itertuples(index=False)]
+    lines = [
+        tag(
+            "tr",
+            tag("td", row.name),
+            tag("td", number(row.next_total), class_="num muted"),
+            tag("td", signed(row.change), class_="num"),
+        )
+        for row in rows_of(rows)
+    ]
     head = tag("tr", tag("th", title), tag("th", "coming days", class_="num"), tag("th", "change", class_="num"))
     return tag("table", tag("thead", head), tag("tbody", *lines), class_="plain")
 
 
 def _choice() -> Html:
     return tag(
-        "p", "Colour: ",
-        tag("label", tag("input", type="radio", name="colour", value="change", checked=True), " change of the forecast on the week before"),
-        " ", tag("label", tag("input", type="radio", name="colour", value="gain"), " error against the seasonal naive"),
+        "p",
+        "Colour: ",
+        tag(
+            "label",
+            tag("input", type="radio", name="colour", value="change", checked=True),
+            " change of the forecast on the week before",
+        ),
+        " ",
+        tag("label", tag("input", type="radio", name="colour", value="gain"), " error against the seasonal naive"),
         class_="chooser",
     )
 
@@ -183,9 +244,11 @@ def _choice() -> Html:
 def _keys() -> Html:
     """Both colour scales (one is shown), and what size and lines mean."""
     return tag(
-        "p", _scale("key-change", "−30% or less", "as before", "+30% or more", CHANGE_REACH),
+        "p",
+        _scale("key-change", "−30% or less", "as before", "+30% or more", CHANGE_REACH),
         _scale("key-gain", "half the naive's error", "the same", "half as much again", GAIN_REACH),
-        tag("span", "Area: volume of the last 8 weeks. Lines: neighbours. Hollow: not known.", class_="muted"), class_="legend",
+        tag("span", "Area: volume of the last 8 weeks. Lines: neighbours. Hollow: not known.", class_="muted"),
+        class_="legend",
     )
 
 

@@ -31,4 +31,7 @@ def model_styles(models: Sequence[str]) -> dict[str, str]:
         model: f"stroke:{MODELS[k % len(MODELS)]};stroke-dasharray:{DASHES[k // len(MODELS) % len(DASHES)] or 'none'}"
         for k, model in enumerate(others)
     }
-    return {CHAMPION: "stroke:var(--ink);stroke-width:3", NAIVE: "stroke:var(--muted);stroke-dasharray:5 4;stroke-width:2.4"} | styles
+    return {
+        CHAMPION: "stroke:var(--ink);stroke-width:3",
+        NAIVE: "stroke:var(--muted);stroke-dasharray:5 4;stroke-width:2.4",
+    } | styles

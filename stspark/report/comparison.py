@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 
 from stspark.names import CHAMPION, NAIVE
-from stspark.report.data import ReportData
+from stspark.report.data import ReportData, rows_of
 from stspark.report.markup import Html, join, tag
 from stspark.report.verdict import EVEN, gain
-from stspark.report.words import number, percent, plural, seconds, signed, whole
+from stspark.report.words import listing, number, percent, seconds, signed, whole
 
 HEADS = (
-    ("model", ""), ("WAPE", "summed absolute error as a share of the summed volume: smaller is better"),
-    ("", ""), ("against naive", "the model's WAPE against the seasonal naive's"),
+    ("model", ""),
+    ("WAPE", "summed absolute error as a share of the summed volume: smaller is better"),
+    ("", ""),
+    ("against naive", "the model's WAPE against the seasonal naive's"),
     ("MASE", "error in units of the naive's error in training: below 1 beats it"),
     ("bias", "forecast minus actual as a share of volume: + is too high"),
     ("pinball", "loss of all quantiles, in the target's unit: smaller is better"),
     ("80% held", "share of days within the 80% interval: 80% is right"),
     ("80% width", "mean width of the 80% interval, in the target's unit: narrower is sharper"),
-    ("champion in", "regions whose chosen model it is"), ("fitting", "seconds on executors, all fits and back-tests together"),
+    ("champion in", "regions whose chosen model it is"),
+    ("fitting", "seconds on executors, all fits and back-tests together"),
     ("failed", "fits that failed, took too long or were skipped: the naive stood in"),
 )
 WIDEST = 84.0
@@ -28,13 +31,20 @@ WIDEST = 84.0
 def comparison(data: ReportData) -> Html:
     """The table, and what its columns mean."""
     models = data.ranked_models()
-    heads = [tag("th", text, class_="num" if k and text else None, title=hint or None) for k, (text, hint) in enumerate(HEADS)]
+    heads = [
+        tag("th", text, class_="num" if k and text else None, title=hint or None)
+        for k, (text, hint) in enumerate(HEADS)
+    ]
     rows = [_row(data, model) for model in models]
     meaning = join(tag("span", tag("b", text), f" {hint}. ") for text, hint in HEADS if hint)
     return tag(
         "div",
-        tag("div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), class_="models"), class_="scroll"),
-        tag("p", _losers(data, models)), tag("p", meaning, class_="muted small"), class_="card",
+        tag(
+            "div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), class_="models"), class_="scroll"
+        ),
+        tag("p", _losers(data, models)),
+        tag("p", meaning, class_="muted small"),
+        class_="card",
     )
 
 
@@ -46,12 +56,19 @@ def _row(data: ReportData, model: str) -> Html:
     values = {m: data.metric(m).get(model, math.nan) for m in ("mase", "bias", "pinball", "coverage_80", "width_80")}
     cells = [
         tag("td", _name(model)),
-        tag("td", percent(error), class_="num"), tag("td", _bar(error / largest if largest > 0 else math.nan), class_="bar"),
+        tag("td", percent(error), class_="num"),
+        tag("td", _bar(error / largest if largest > 0 else math.nan), class_="bar"),
         _against(better, model),
-        *(tag("td", text, class_="num") for text in (
-            number(values["mase"]), signed(values["bias"], 1), number(values["pinball"]),
-            percent(values["coverage_80"], 0), number(values["width_80"]),
-        )),
+        *(
+            tag("td", text, class_="num")
+            for text in (
+                number(values["mase"]),
+                signed(values["bias"], 1),
+                number(values["pinball"]),
+                percent(values["coverage_80"], 0),
+                number(values["width_80"]),
+            )
+        ),
         *(tag("td", text, class_="num") for text in _effort(data, model)),
     ]
     return tag("tr", *cells, class_={CHAMPION: "champion", NAIVE: "naive"}.get(model))
@@ -74,7 +91,11 @@ def _against(better: float, model: str) -> Html:
         return tag("td", "–", class_="num muted")
     if better < -EVEN:
         return tag("td", f"▲ {percent(-better)} worse", class_="num worse")
-    return tag("td", f"{percent(better)} better" if better > EVEN else "no better", class_="num better" if better > EVEN else "num")
+    return tag(
+        "td",
+        f"{percent(better)} better" if better > EVEN else "no better",
+        class_="num better" if better > EVEN else "num",
+    )
 
 
 def _effort(data: ReportData, model: str) -> tuple[str, str, str]:
@@ -82,7 +103,7 @@ def _effort(data: ReportData, model: str) -> tuple[str, str, str]:
     if model == CHAMPION:
         return "", "", ""
     mine = data.models[data.models["model"] == model]
-    bad = [f"{row.n:,} {row.status}" for row in mine.itertuples() if row.status != "ok"]
+    bad = [f"{row.n:,} {row.status}" for row in rows_of(mine) if row.status != "ok"]
     took = seconds(float(mine["fit_seconds"].sum())) if len(mine) else seconds(None)
     return whole(data.champion_counts().get(model, 0)), took, ", ".join(bad) or "0"
 
@@ -95,5 +116,9 @@ def _losers(data: ReportData, models: list[str]) -> str:
     if not tried or math.isnan(naive):
         return "No model can be compared: there are no back-test errors."
     if not losers:
-        return f"All {len(tried)} models beat the seasonal naive." if len(tried) > 1 else f"{tried[0]} beats the seasonal naive."
-    return f"{', '.join(losers)}: no better than the seasonal naive over all regions, {plural(len(losers), 'model')} of {len(tried)}."
+        return (
+            f"All {len(tried)} models beat the seasonal naive."
+            if len(tried) > 1
+            else f"{tried[0]} beats the seasonal naive."
+        )
+    return f"▲ No better than the seasonal naive over all: {listing(losers)} ({len(losers)} of {len(tried)} models)."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -74,7 +75,8 @@ class Rows:
 
 @dataclass(frozen=True)
 class ReportData:
-    """All frames of a report; region `*` stands for all regions together; dates are datetime64.
+    """All frames of a report; region `*` stands for all regions together; dates are datetime64,
+    text that is not known is None, numbers NaN.
 
     regions: region, name, lat, lng, volume, next_total, change, champion, fallback_used, wape, wape_naive, n_<status>;
         by falling volume, at most PLACED.
@@ -123,7 +125,12 @@ class ReportData:
     def champion_counts(self) -> dict[str, int]:
         """model -> regions in which it is the champion, of all regions."""
         total = self.forecasts[self.forecasts["region"] == ALL_REGIONS]
-        return {str(model): int(n) for model, n in total.groupby("model")["n_regions"].max().items()}
+        return dict(total.groupby("model")["n_regions"].max().astype(int))
+
+
+def rows_of(frame: pd.DataFrame) -> list[Any]:
+    """The rows as named tuples."""
+    return list(frame.itertuples(index=False))
 
 
 def of_region(frame: pd.DataFrame, region: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from stspark.metrics import central_intervals
 from stspark.names import CLOSED, IMPUTED, MISSING, quantile_column
+from stspark.report.data import rows_of
 from stspark.report.markup import Html, join, tag
 from stspark.report.plot import Axis, Point, horizontal_grid, label, line, picture, rule, value_axis
 from stspark.report.words import day, number, short_day, tick
@@ -74,7 +75,9 @@ def fan(story: Story, width: float = 820, height: float = 310) -> Html:
     canvas = _canvas(story, Axis(0, 1, 52, width - 10), Axis(0, 1, height - 30, 22), (width, height))
     texts = [(v, tick(v)) for v in canvas.y.ticks(4)]
     return picture(
-        width, height, f"{story.name}: {story.unit}, actual and forecast",
+        width,
+        height,
+        f"{story.name}: {story.unit}, actual and forecast",
         label(4, 12, story.unit, "unit"),
         _future(story, canvas),
         horizontal_grid(canvas.y, 52, width - 10, texts),
@@ -94,9 +97,15 @@ def small_fan(story: Story, width: float = 220, height: float = 84) -> Html:
     canvas = _canvas(story, Axis(0, 1, 2, width - 2), Axis(0, 1, height - 6, 4), (width, height))
     zero = canvas.y(0)
     return picture(
-        width, height, f"{story.name}: actual and forecast",
-        rule(0, zero, width, zero, "zero"), _future(story, canvas), _marks(story, canvas), _bands(story, canvas),
-        _lines(story, canvas), class_="fan small",
+        width,
+        height,
+        f"{story.name}: actual and forecast",
+        rule(0, zero, width, zero, "zero"),
+        _future(story, canvas),
+        _marks(story, canvas),
+        _bands(story, canvas),
+        _lines(story, canvas),
+        class_="fan small",
     )
 
 
@@ -114,10 +123,12 @@ def _future(story: Story, canvas: Canvas) -> Html:
     """The forecast's part of the ground, from the end of the as-of day."""
     x = canvas.x((story.as_of - canvas.first).days + 0.5)
     top, bottom = canvas.y.end, canvas.y.start
-    return join([
-        tag("rect", x=x, y=top, width=max(canvas.x.end - x, 0.0), height=bottom - top, class_="future"),
-        rule(x, top, x, bottom, "asof"),
-    ])
+    return join(
+        [
+            tag("rect", x=x, y=top, width=max(canvas.x.end - x, 0.0), height=bottom - top, class_="future"),
+            rule(x, top, x, bottom, "asof"),
+        ]
+    )
 
 
 def _weeks(canvas: Canvas) -> Html:
@@ -134,14 +145,17 @@ def _weeks(canvas: Canvas) -> Html:
 
 def _marks(story: Story, canvas: Canvas) -> Html:
     """Closed days as grey ground, missing ones as hatched ground: never a value."""
-    closed = [*story.days.loc[story.days["status"] == CLOSED, "date"],
-              *story.forecast.loc[story.forecast["is_closed"], "date"]]
+    closed = [
+        *story.days.loc[story.days["status"] == CLOSED, "date"],
+        *story.forecast.loc[story.forecast["is_closed"], "date"],
+    ]
     missing = story.days.loc[story.days["status"] == MISSING, "date"]
     wide = canvas.x(1) - canvas.x(0)
     box = {"y": canvas.y.end, "width": wide, "height": canvas.y.start - canvas.y.end}
     return join(
         tag("rect", x=canvas.at(when) - wide / 2, **box, class_=kind)
-        for kind, days in (("closed", closed), ("missing", missing)) for when in dict.fromkeys(days)
+        for kind, days in (("closed", closed), ("missing", missing))
+        for when in dict.fromkeys(days)
     )
 
 
@@ -156,7 +170,7 @@ def _ribbons(forecast: pd.DataFrame, band: Band, canvas: Canvas) -> list[str]:
     """One closed outline for every stretch of open days with both quantiles known."""
     stretches: list[list[tuple[float, float, float]]] = []
     before = None
-    for row in forecast.itertuples():
+    for row in rows_of(forecast):
         low, high = getattr(row, band.low), getattr(row, band.high)
         if row.is_closed or not (math.isfinite(low) and math.isfinite(high)):
             continue
@@ -179,7 +193,10 @@ def _backtests(story: Story, canvas: Canvas) -> Html:
     """One line per cutoff and role; those of days before the chart's first are left out."""
     seen = story.backtests[story.backtests["date"] >= canvas.first]
     return join(
-        line([(canvas.at(d), canvas.y.clipped(v)) for d, v in zip(rows["date"], rows["y_hat"], strict=True)], class_=f"test {role}")
+        line(
+            [(canvas.at(d), canvas.y.clipped(v)) for d, v in zip(rows["date"], rows["y_hat"], strict=True)],
+            class_=f"test {role}",
+        )
         for (role, _), rows in seen.groupby(["role", "cutoff"], sort=True)
     )
 
@@ -189,12 +206,19 @@ def _lines(story: Story, canvas: Canvas) -> Html:
     came = story.days[(story.days["date"] > story.as_of) & story.days["target"].notna()]
     filled = past[past["status"] == IMPUTED]
     open_days = story.forecast["y_hat"].where(~story.forecast["is_closed"])
-    return join([
-        line(_points(past["date"], past["target"], canvas), class_="actual"),
-        join(tag("circle", cx=x, cy=y, r=3, class_="imputed") for x, y in _points(filled["date"], filled["target"], canvas)),
-        line(_points(story.forecast["date"], open_days, canvas), class_="forecast"),
-        join(tag("circle", cx=x, cy=y, r=3, class_="came") for x, y in _points(came["date"], came["target"], canvas)),
-    ])
+    return join(
+        [
+            line(_points(past["date"], past["target"], canvas), class_="actual"),
+            join(
+                tag("circle", cx=x, cy=y, r=3, class_="imputed")
+                for x, y in _points(filled["date"], filled["target"], canvas)
+            ),
+            line(_points(story.forecast["date"], open_days, canvas), class_="forecast"),
+            join(
+                tag("circle", cx=x, cy=y, r=3, class_="came") for x, y in _points(came["date"], came["target"], canvas)
+            ),
+        ]
+    )
 
 
 def _points(dates: pd.Series, values: pd.Series, canvas: Canvas) -> list[Point]:
@@ -204,17 +228,20 @@ def _points(dates: pd.Series, values: pd.Series, canvas: Canvas) -> list[Point]:
 def _pointer(story: Story, canvas: Canvas) -> dict[str, str]:
     """Attributes from which the page's script shows a day's values under the pointer."""
     said: dict[int, list[str]] = {}
-    for row in story.days.itertuples():
+    for row in rows_of(story.days):
         value = {CLOSED: "closed", MISSING: "not known"}.get(row.status, number(row.target))
         note = " (filled in)" if row.status == IMPUTED else ""
         said.setdefault((row.date - canvas.first).days, [day(row.date)]).append(f"actual {value}{note}")
-    for row in story.forecast.itertuples():
+    for row in rows_of(story.forecast):
         lines = said.setdefault((row.date - canvas.first).days, [day(row.date)])
         lines.append("closed" if row.is_closed else f"forecast {number(row.y_hat)}")
         if not row.is_closed:
-            lines += [f"{b.level}%: {number(getattr(row, b.low))} to {number(getattr(row, b.high))}" for b in story.bands]
+            lines += [
+                f"{b.level}%: {number(getattr(row, b.low))} to {number(getattr(row, b.high))}" for b in story.bands
+            ]
     tips = ["\n".join(dict.fromkeys(said.get(k, []))) for k in range(int(canvas.x.high) + 1)]
     return {
-        "data_from": f"{canvas.x(0):.2f}", "data_step": f"{canvas.x(1) - canvas.x(0):.3f}",
+        "data_from": f"{canvas.x(0):.2f}",
+        "data_step": f"{canvas.x(1) - canvas.x(0):.3f}",
         "data_tips": json.dumps(tips, ensure_ascii=False),
     }

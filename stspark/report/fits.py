@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stspark.report.data import ReportData
+from stspark.report.data import ReportData, rows_of
 from stspark.report.markup import Html, join, tag
 from stspark.report.words import plural, whole
 
@@ -14,16 +14,41 @@ def fits(data: ReportData) -> Html:
     if not total:
         return tag("div", tag("p", "The run has no fits on record."), class_="card")
     if not bad:
-        return tag("div", tag("p", f"All {plural(total, 'fit')} of a model to a region ended well." if total > 1 else "The one fit ended well."), class_="card")
-    said = ", ".join(f"{whole(n)} {status}" for status, n in sorted(by_status.items(), key=lambda pair: (pair[0] != "ok", pair[0])))
+        return tag(
+            "div",
+            tag(
+                "p",
+                f"All {plural(total, 'fit')} of a model to a region ended well."
+                if total > 1
+                else "The one fit ended well.",
+            ),
+            class_="card",
+        )
+    said = ", ".join(
+        f"{whole(n)} {status}" for status, n in sorted(by_status.items(), key=lambda pair: (pair[0] != "ok", pair[0]))
+    )
     head = tag("tr", *(tag("th", text) for text in ("model", "region", "status", "exact error", "stood in")))
     rows = [
-        tag("tr", tag("td", row.model), tag("td", "all" if row.region == "*" else row.region), tag("td", row.status, class_="worse"),
-            tag("td", tag("code", row.error or "no error was given")), tag("td", row.fallback_used or "none"))
-        for row in data.failures.itertuples()
+        tag(
+            "tr",
+            tag("td", row.model),
+            tag("td", "all" if row.region == "*" else row.region),
+            tag("td", row.status, class_="worse"),
+            tag("td", tag("code", row.error or "no error was given")),
+            tag("td", row.fallback_used or "none"),
+        )
+        for row in rows_of(data.failures)
     ]
     more = bad - len(rows)
-    rest = tag("p", f"{whole(more)} more: select region, model, status, error from {data.facts.dataset}.models "
-               f"where run_id = '{data.facts.run_id}' and status <> 'ok'", class_="muted") if more > 0 else None
+    rest = (
+        tag(
+            "p",
+            f"{whole(more)} more: select region, model, status, error from {data.facts.dataset}.models "
+            f"where run_id = '{data.facts.run_id}' and status <> 'ok'",
+            class_="muted",
+        )
+        if more > 0
+        else None
+    )
     table = tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), class_="scroll")
     return tag("div", join([tag("p", f"Of {plural(total, 'fit')}: {said}."), table, rest]), class_="card")

@@ -21,7 +21,8 @@ def rings() -> tuple[tuple[Point, ...], ...]:
     """All rings as (longitude, latitude) in degrees."""
     raw = json.loads(files("stspark.report").joinpath("land.json").read_text(encoding="utf-8"))
     return tuple(
-        tuple((x / 10, y / 10) for x, y in zip(accumulate(ring[0::2]), accumulate(ring[1::2]), strict=True)) for ring in raw
+        tuple((x / 10, y / 10) for x, y in zip(accumulate(ring[0::2]), accumulate(ring[1::2]), strict=True))
+        for ring in raw
     )
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from stspark.names import ALL_REGIONS
-from stspark.report.data import WEEKS, ReportData, of_region
-from stspark.report.fan import Story, drawn_bands, fan, small_fan
+from stspark.report.data import WEEKS, ReportData, of_region, rows_of
+from stspark.report.fan import Band, Story, drawn_bands, fan, small_fan
 from stspark.report.markup import Html, join, tag
 from stspark.report.verdict import EVEN
 from stspark.report.words import number, percent, plural, signed, span, whole
-
 
 TESTS = ("key champion", "key naive")
 """Keys that are hidden with what they stand for."""
@@ -21,7 +19,7 @@ TESTS = ("key champion", "key naive")
 
 def outlook(data: ReportData) -> Html:
     """The cards of the section."""
-    stories = {row.region: story(data, row.region, row.name) for row in _rows(data.shown)}
+    stories = {row.region: story(data, row.region, row.name) for row in rows_of(data.shown)}
     return join([_together(data), _one_by_one(data, stories), _overview(data, stories)])
 
 
@@ -41,13 +39,17 @@ def legend(levels: tuple[int, ...]) -> Html:
     """What the lines and grounds of the charts mean."""
     fades = [(f"band b{place}", f"{level}% interval") for place, level in enumerate(levels)]
     items = [("key actual", "actual"), ("key forecast", "forecast"), *((f"key {c}", text) for c, text in fades)]
-    items += [("key champion", "back-test"), ("key naive", "seasonal naive"), ("key closed", "closed"), ("key missing", "not known")]
-    keys = (tag("span", tag("i", class_=c), text, class_=c.replace("key", "test") if c in TESTS else None) for c, text in items)
+    items += [
+        ("key champion", "back-test"),
+        ("key naive", "seasonal naive"),
+        ("key closed", "closed"),
+        ("key missing", "not known"),
+    ]
+    keys = (
+        tag("span", tag("i", class_=c), text, class_=c.replace("key", "test") if c in TESTS else None)
+        for c, text in items
+    )
     return tag("p", *keys, class_="legend")
-
-
-def _rows(frame: pd.DataFrame) -> list[Any]:
-    return list(frame.itertuples(index=False))
 
 
 def _summed(forecast: pd.DataFrame) -> pd.DataFrame:
@@ -69,10 +71,14 @@ def _together(data: ReportData) -> Html:
         "div",
         tag("h3", "All regions together"),
         tag(
-            "p", tag("b", f"{whole(totals.next_total)} {facts.target}", class_="big"),
+            "p",
+            tag("b", f"{whole(totals.next_total)} {facts.target}", class_="big"),
             f" expected in {plural(totals.regions, 'region')}, {when}.{compared} ",
-            tag("span", "The sum of the regions' point forecasts. It has no interval: quantiles of regions do not add up.",
-                class_="muted"),
+            tag(
+                "span",
+                "The sum of the regions' point forecasts. It has no interval: quantiles of regions do not add up.",
+                class_="muted",
+            ),
         ),
         tag("div", fan(total, width=980, height=250), class_="scroll"),
         legend(()),
@@ -81,15 +87,19 @@ def _together(data: ReportData) -> Html:
 
 
 def _one_by_one(data: ReportData, stories: dict[str, Story]) -> Html:
-    rows = _rows(data.shown)
-    options = [tag("option", row.name if row.name == row.region else f"{row.name} ({row.region})", value=str(k))
-               for k, row in enumerate(rows)]
+    rows = rows_of(data.shown)
+    options = [
+        tag("option", row.name if row.name == row.region else f"{row.name} ({row.region})", value=str(k))
+        for k, row in enumerate(rows)
+    ]
     left_out = data.totals.regions - len(rows)
     more = f"The {len(rows)} largest; {whole(left_out)} smaller ones are in the tables." if left_out > 0 else ""
     chooser = tag(
         "p",
-        tag("label", "Region ", tag("select", *options, id="region")), " ",
-        tag("label", tag("input", type="checkbox", id="tests", checked=True), " back-test forecasts"), " ",
+        tag("label", "Region ", tag("select", *options, id="region")),
+        " ",
+        tag("label", tag("input", type="checkbox", id="tests", checked=True), " back-test forecasts"),
+        " ",
         tag("label", tag("input", type="checkbox", id="naive"), " seasonal naive"),
         tag("span", more, class_="muted"),
         class_="chooser",
@@ -104,7 +114,9 @@ def _panel(data: ReportData, row: Any, place: int, told: Story) -> Html:
         "div",
         tag("div", tag("div", fan(told), class_="scroll"), legend(levels), class_="grow"),
         tag("div", _facts(row, data.facts.target), _days(told), class_="side"),
-        class_="panel", data_region=str(place), hidden=place > 0,
+        class_="panel",
+        data_region=str(place),
+        hidden=place > 0,
     )
 
 
@@ -137,40 +149,64 @@ def _error(row: Any) -> str:
 def _days(told: Story) -> Html:
     """The coming days as a table, with the widest interval drawn."""
     band = told.bands[0] if told.bands else None
-    interval: Callable[[Any], str] = lambda row: (  # noqa: E731 - one expression, used once a line
-        f"{number(getattr(row, band.low))} to {number(getattr(row, band.high))}" if band and not row.is_closed else ""
-    )
     lines = [
         tag(
-            "tr", tag("td", f"{row.date:%a} {row.date.day} {row.date:%b}"),
+            "tr",
+            tag("td", f"{row.date:%a} {row.date.day} {row.date:%b}"),
             tag("td", "closed" if row.is_closed else number(row.y_hat), class_="num"),
-            tag("td", interval(row), class_="num muted"),
+            tag("td", _interval(row, band), class_="num muted"),
         )
         + (tag("tr", tag("td", row.holiday_name, colspan="3", class_="note")) if row.holiday_name else "")
-        for row in _rows(told.forecast)
+        for row in rows_of(told.forecast)
     ]
-    head = tag("tr", tag("th", "day"), tag("th", "forecast", class_="num"),
-               tag("th", f"{band.level}% interval" if band else "", class_="num"))
+    head = tag(
+        "tr",
+        tag("th", "day"),
+        tag("th", "forecast", class_="num"),
+        tag("th", f"{band.level}% interval" if band else "", class_="num"),
+    )
     return tag("table", tag("thead", head), tag("tbody", *map(Html, lines)), class_="plain")
 
 
+def _interval(row: Any, band: Band | None) -> str:
+    if band is None or row.is_closed:
+        return ""
+    return f"{number(getattr(row, band.low))} to {number(getattr(row, band.high))}"
+
+
 def _overview(data: ReportData, stories: dict[str, Story]) -> Html:
-    rows = _rows(data.shown)
+    rows = rows_of(data.shown)
     left_out = data.totals.regions - len(rows)
     said = f" {whole(left_out)} smaller regions are left out." if left_out > 0 else ""
     cells = [
         tag(
             "button",
-            tag("span", tag("b", row.name), tag("span", "▲ loses to naive", class_="worse") if loses(row) else None, class_="row"),
+            tag(
+                "span",
+                tag("b", row.name),
+                tag("span", "▲ loses to naive", class_="worse") if loses(row) else None,
+                class_="row",
+            ),
             small_fan(stories[row.region]),
-            tag("span", f"next {number(row.next_total)}", tag("span", signed(row.change), class_="muted"), class_="row"),
-            type="button", class_="cell", data_pick=str(k), title=f"Show {row.name} above",
+            tag(
+                "span", f"next {number(row.next_total)}", tag("span", signed(row.change), class_="muted"), class_="row"
+            ),
+            type="button",
+            class_="cell",
+            data_pick=str(k),
+            title=f"Show {row.name} above",
         )
         for k, row in enumerate(rows)
     ]
     return tag(
-        "div", tag("h3", "All regions at a glance"),
-        tag("p", f"Largest first, each on its own scale: the last {WEEKS} weeks and the forecast with its intervals; "
-            f"below, the sum of the coming days and its change on the week before.{said}", class_="muted"),
-        tag("div", *cells, class_="cells"), class_="card",
+        "div",
+        tag("h3", "All regions at a glance"),
+        tag(
+            "p",
+            f"Largest first, each on its own scale: the last {WEEKS} weeks and the forecast with its intervals; "
+            f"below, the sum of the coming days and its change on the week before.{said}",
+            class_="muted",
+        ),
+        tag("div", *cells, class_="cells"),
+        class_="card",
     )

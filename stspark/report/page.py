@@ -17,7 +17,9 @@ from stspark.report.query import query
 from stspark.report.verdict import judge
 from stspark.report.words import day, number, percent, plural, signed, whole
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
 """The page may load nothing at all: a browser holds it to being self-contained."""
 
 
@@ -33,9 +35,11 @@ def render(data: ReportData) -> str:
         ("query", "Query", "How to query it", query(data.facts)),
     )
     body = [
-        _header(data), tag("nav", *(tag("a", short, href=f"#{key}") for key, short, _, _ in sections)),
+        _header(data),
+        tag("nav", *(tag("a", short, href=f"#{key}") for key, short, _, _ in sections)),
         tag("main", *(tag("section", tag("h2", title), content, id=key) for key, _, title, content in sections)),
-        tag("div", id="tip", hidden=True), tag("script", Html(_asset("page.js"))),
+        tag("div", id="tip", hidden=True),
+        tag("script", Html(_asset("page.js"))),
     ]
     return "<!doctype html>\n" + tag("html", _head(data), tag("body", *body), lang="en") + "\n"
 
@@ -46,24 +50,34 @@ def _asset(name: str) -> str:
 
 def _head(data: ReportData) -> Html:
     return tag(
-        "head", tag("meta", charset="utf-8"), tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{data.facts.title}: forecast as of {data.facts.as_of:%Y-%m-%d}"), tag("style", Html(_asset("page.css"))),
+        tag("title", f"{data.facts.title}: forecast as of {data.facts.as_of:%Y-%m-%d}"),
+        tag("style", Html(_asset("page.css"))),
     )
 
 
 def _header(data: ReportData) -> Html:
     facts, verdict = data.facts, judge(data)
-    known = (("forecast", f"{facts.target} per region and day, {plural(facts.horizon, 'day')} ahead"),
-             ("as of", day(facts.as_of)), ("data set", facts.dataset), ("run", facts.run_id))
+    known = (
+        ("forecast", f"{facts.target} per region and day, {plural(facts.horizon, 'day')} ahead"),
+        ("as of", day(facts.as_of)),
+        ("data set", facts.dataset),
+        ("run", facts.run_id),
+    )
     return tag(
         "header",
         tag("h1", facts.title),
         tag("p", *(tag("span", tag("span", key, class_="muted"), " ", value) for key, value in known), class_="facts"),
         tag(
-            "div", tag("p", verdict.headline, class_="headline"), tag("p", verdict.sentence, class_="sentence"),
-            tag("ul", *(tag("li", note) for note in verdict.notes)) if verdict.notes else None, class_=f"verdict {verdict.tone}",
+            "div",
+            tag("p", verdict.headline, class_="headline"),
+            tag("p", verdict.sentence, class_="sentence"),
+            tag("ul", *(tag("li", note) for note in verdict.notes)) if verdict.notes else None,
+            class_=f"verdict {verdict.tone}",
         ),
         tag("div", *_tiles(data), class_="tiles"),
     )
@@ -75,11 +89,20 @@ def _tiles(data: ReportData) -> list[Html]:
     fitted = int(data.models["n"].sum())
     well = int(data.models.loc[data.models["status"] == "ok", "n"].sum())
     return [
-        _tile(whole(totals.next_total), f"{data.facts.target} in the next {plural(data.facts.horizon, 'day')}",
-              f"{change} on the week before" if change != "–" else "no week before to compare"),
-        _tile(percent(errors.get(CHAMPION)), "missed by the chosen models", f"seasonal naive {percent(errors.get(NAIVE))}"),
+        _tile(
+            whole(totals.next_total),
+            f"{data.facts.target} in the next {plural(data.facts.horizon, 'day')}",
+            f"{change} on the week before" if change != "–" else "no week before to compare",
+        ),
+        _tile(
+            percent(errors.get(CHAMPION)), "missed by the chosen models", f"seasonal naive {percent(errors.get(NAIVE))}"
+        ),
         _tile(percent(held.get(CHAMPION), 0), "of days within the 80% interval", "80% is right"),
-        _tile(f"{whole(totals.better)} of {number(totals.measured)}", "regions beat the naive", f"{whole(totals.worse)} lose to it"),
+        _tile(
+            f"{whole(totals.better)} of {number(totals.measured)}",
+            "regions beat the naive",
+            f"{whole(totals.worse)} lose to it",
+        ),
         _tile(f"{whole(well)} of {whole(fitted)}", "fits ended well", f"{whole(fitted - well)} did not"),
     ]
 

@@ -101,7 +101,7 @@ def horizontal_grid(axis: Axis, left: float, right: float, texts: Sequence[tuple
 
 
 def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions at least `gap` apart and nearest to the wanted ones (pool adjacent violators), then within [low, high]."""
+    """Positions at least `gap` apart, nearest to the wanted ones (pool adjacent violators), within [low, high]."""
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
     pools: list[tuple[float, int]] = []
     for rank, i in enumerate(order):
@@ -119,6 +119,4 @@ def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[
 
 def picture(width: float, height: float, title: str, *children: Html, **attributes: str) -> Html:
     """An SVG that scales with the page; `title` is what a screen reader says."""
-    return tag(
-        "svg", *children, viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=title, **attributes
-    )
+    return tag("svg", *children, viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=title, **attributes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from stspark.names import CLOSED, IMPUTED, MISSING, OBSERVED
-from stspark.report.data import ReportData
+from stspark.report.data import ReportData, rows_of
 from stspark.report.markup import Html, join, tag
 from stspark.report.plot import label, picture
 from stspark.report.words import percent, plural, short_day, whole
@@ -29,27 +29,42 @@ def _rows(data: ReportData) -> Html:
     rows = data.rows
     adds_up = rows.read == rows.kept + rows.rejected + rows.duplicate
     verdict = "Every row is accounted for." if adds_up else "▲ These do not add up: rows were lost."
-    parts = [("kept", rows.kept, "kept"), ("exact duplicates", rows.duplicate, "duplicate"), ("rejected", rows.rejected, "rejected")]
-    return join([
-        tag("h3", "Rows"),
-        tag("p", tag("b", f"{whole(rows.read)} read", class_="big"),
-            f" from {plural(rows.files, 'file')} = {whole(rows.kept)} kept + {whole(rows.rejected)} rejected"
-            f" + {whole(rows.duplicate)} exact duplicates. "),
-        _stack(parts), tag("p", verdict, class_="muted" if adds_up else "worse"),
-    ])
+    parts = [
+        ("kept", rows.kept, "kept"),
+        ("exact duplicates", rows.duplicate, "duplicate"),
+        ("rejected", rows.rejected, "rejected"),
+    ]
+    return join(
+        [
+            tag("h3", "Rows"),
+            tag(
+                "p",
+                tag("b", f"{whole(rows.read)} read", class_="big"),
+                f" from {plural(rows.files, 'file')} = {whole(rows.kept)} kept + {whole(rows.rejected)} rejected"
+                f" + {whole(rows.duplicate)} exact duplicates. ",
+            ),
+            _stack(parts),
+            tag("p", verdict, class_="muted" if adds_up else "worse"),
+        ]
+    )
 
 
 def _days(data: ReportData) -> Html:
     counts = {s: int(data.totals.statuses.get(s, 0)) for s in STATUSES}
     totals = data.totals
-    return join([
-        tag("h3", "Days"),
-        tag("p", tag("b", f"{whole(sum(counts.values()))} region-days", class_="big"),
-            f" in {plural(totals.regions, 'region')}, {short_day(totals.first_day)} {totals.first_day.year} to "
-            f"{short_day(totals.last_day)} {totals.last_day.year}. A closed day, a missing day and a day of zero demand are "
-            "three different things."),
-        _stack([(s, n, s) for s, n in counts.items()]),
-    ])
+    return join(
+        [
+            tag("h3", "Days"),
+            tag(
+                "p",
+                tag("b", f"{whole(sum(counts.values()))} region-days", class_="big"),
+                f" in {plural(totals.regions, 'region')}, {short_day(totals.first_day)} {totals.first_day.year} to "
+                f"{short_day(totals.last_day)} {totals.last_day.year}. A closed day, a missing day and a day of "
+                "zero demand are three different things.",
+            ),
+            _stack([(s, n, s) for s, n in counts.items()]),
+        ]
+    )
 
 
 def _stack(parts: list[tuple[str, int, str]]) -> Html:
@@ -57,7 +72,12 @@ def _stack(parts: list[tuple[str, int, str]]) -> Html:
     total = sum(n for _, n, _ in parts)
     bars = [tag("i", class_=f"s-{kind}", style=f"flex-grow:{n}") for _, n, kind in parts if n]
     keys = [
-        tag("span", tag("i", class_=f"key s-{kind}"), f"{name} {whole(n)}", tag("span", f" {_share(n, total)}", class_="muted"))
+        tag(
+            "span",
+            tag("i", class_=f"key s-{kind}"),
+            f"{name} {whole(n)}",
+            tag("span", f" {_share(n, total)}", class_="muted"),
+        )
         for name, n, kind in parts
     ]
     return join([tag("div", *bars, class_="stack"), tag("p", *keys, class_="legend")])
@@ -72,12 +92,24 @@ def _share(n: int, total: int) -> str:
 def _rejected(data: ReportData) -> Html:
     if data.rejected.empty:
         return tag("p", "No row was rejected.")
-    head = tag("tr", tag("th", "reason"), tag("th", "column"), tag("th", "rows", class_="num"),
-               tag("th", "of all", class_="num"), tag("th", "for example"))
+    head = tag(
+        "tr",
+        tag("th", "reason"),
+        tag("th", "column"),
+        tag("th", "rows", class_="num"),
+        tag("th", "of all", class_="num"),
+        tag("th", "for example"),
+    )
     rows = [
-        tag("tr", tag("td", row.reason), tag("td", row.column or "whole row"), tag("td", whole(row.n), class_="num"),
-            tag("td", _share(int(row.n), data.rows.read), class_="num muted"), tag("td", tag("code", _cut(row.example))))
-        for row in data.rejected.itertuples()
+        tag(
+            "tr",
+            tag("td", row.reason),
+            tag("td", row.column or "whole row"),
+            tag("td", whole(row.n), class_="num"),
+            tag("td", _share(int(row.n), data.rows.read), class_="num muted"),
+            tag("td", tag("code", _cut(row.example))),
+        )
+        for row in rows_of(data.rejected)
     ]
     return tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), class_="scroll")
 
@@ -93,25 +125,61 @@ def _strip(data: ReportData) -> Html:
     shown, days = data.shown, data.days
     weeks = ((data.facts.as_of - days["date"]).dt.days // 7).rename("weeks_ago")
     recent = days[(weeks >= 0) & (weeks < WEEKS_SHOWN) & days["region"].isin(shown["region"])].assign(weeks_ago=weeks)
-    counts = recent.groupby(["region", "weeks_ago", "status"]).size().unstack(fill_value=0).reindex(columns=list(STATUSES), fill_value=0)
+    counts = (
+        recent.groupby(["region", "weeks_ago", "status"])
+        .size()
+        .unstack(fill_value=0)
+        .reindex(columns=list(STATUSES), fill_value=0)
+    )
     if counts.empty:
         return Html("")
     span = int(recent["weeks_ago"].max()) + 1
     wide = (WIDTH - LEFT) / span
     rows = [
-        join([label(LEFT - 6, LINE * k + 10, row.name if len(row.name) <= 22 else row.name[:21] + "…", "tick tiny", "end"),
-              *_runs(counts.loc[[row.region]].droplevel(0) if row.region in counts.index else counts.iloc[:0].droplevel(0), (wide, span), LINE * k)])
-        for k, row in enumerate(shown.itertuples())
+        join(
+            [
+                label(
+                    LEFT - 6,
+                    LINE * k + 10,
+                    row.name if len(row.name) <= 22 else row.name[:21] + "…",
+                    "tick tiny",
+                    "end",
+                ),
+                *_runs(
+                    counts.loc[[row.region]].droplevel(0)
+                    if row.region in counts.index
+                    else counts.iloc[:0].droplevel(0),
+                    (wide, span),
+                    LINE * k,
+                ),
+            ]
+        )
+        for k, row in enumerate(rows_of(shown))
     ]
     height = LINE * len(rows) + 18
-    dates = [label(LEFT + wide * (span - back), height - 4, short_day(data.facts.as_of - pd.Timedelta(weeks=back)), "tick tiny",
-                   "end" if back == 0 else "middle") for back in range(0, span - 1, 8)]
+    dates = [
+        label(
+            LEFT + wide * (span - back),
+            height - 4,
+            short_day(data.facts.as_of - pd.Timedelta(weeks=back)),
+            "tick tiny",
+            "end" if back == 0 else "middle",
+        )
+        for back in range(0, span - 1, 8)
+    ]
     drawn = picture(WIDTH, height, "Days by status, region and week", *rows, *dates)
     keys = [tag("span", tag("i", class_=f"key s-{s}"), s) for s in STATUSES]
     return tag(
-        "div", tag("h3", "Days by region and week"),
-        tag("p", "Each week is filled from below by its days that were not observed. Empty: before the region's first day.",
-            class_="muted"), tag("p", *keys, class_="legend"), tag("div", drawn, class_="scroll"), class_="card",
+        "div",
+        tag("h3", "Days by region and week"),
+        tag(
+            "p",
+            "Each week is filled from below by its days that were not observed. Empty: before the region's first day.",
+            class_="muted",
+        ),
+        tag("p", *keys, class_="legend"),
+        tag("div", drawn, class_="scroll"),
+        class_="card",
     )
 
 
@@ -119,7 +187,9 @@ def _runs(counts: pd.DataFrame, size: tuple[float, int], y: float) -> list[Html]
     """Weeks in a row with the same days, as one stack of rectangles; counts: weeks_ago × status."""
     wide, span = size
     pieces: list[tuple[tuple[int, ...], int, int]] = []
-    for back, week in sorted(zip(counts.index, counts[list(STATUSES)].to_numpy(int), strict=True), key=lambda pair: -pair[0]):
+    for back, week in sorted(
+        zip(counts.index, counts[list(STATUSES)].to_numpy(int), strict=True), key=lambda pair: -pair[0]
+    ):
         look, start = tuple(int(n) for n in week), span - 1 - back
         if pieces and pieces[-1][0] == look and pieces[-1][2] == start:
             pieces[-1] = (look, pieces[-1][1], start + 1)

@@ -100,7 +100,9 @@ def _bias(data: ReportData) -> list[str]:
     bias = data.metric("bias").get(CHAMPION, math.nan)
     if math.isnan(bias) or abs(bias) <= OFF:
         return []
-    return [f"In the back-tests the forecasts ran {percent(abs(bias), 0)} too {'high' if bias > 0 else 'low'} in total."]
+    return [
+        f"In the back-tests the forecasts ran {percent(abs(bias), 0)} too {'high' if bias > 0 else 'low'} in total."
+    ]
 
 
 def _failures(data: ReportData) -> list[str]:
@@ -108,7 +110,9 @@ def _failures(data: ReportData) -> list[str]:
     bad = int(models.loc[models["status"].isin(["failed", "timeout"]), "n"].sum())
     notes = []
     if bad:
-        notes.append(f"{bad:,} of {plural(int(models['n'].sum()), 'model fit')} failed or ran out of time; the naive stood in.")
+        notes.append(
+            f"{bad:,} of {plural(int(models['n'].sum()), 'model fit')} failed or ran out of time; the naive stood in."
+        )
     standing_in = data.regions["fallback_used"].notna().sum()
     if standing_in:
         notes.append(f"In {plural(int(standing_in), 'region')} the forecast itself is such a stand-in.")

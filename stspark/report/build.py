@@ -1,0 +1,160 @@
+"""From the tables of a run to its page on disk."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pandas as pd
+from pyspark.sql import functions as F
+
+from stspark import __version__
+from stspark.report import read
+from stspark.report.data import PLACED, SHOWN, ReportData, Rows, RunFacts, Totals
+from stspark.report.page import render
+from stspark.settings import Settings, Target
+from stspark.tracking import tracking_uri
+
+if TYPE_CHECKING:
+    from stspark.job import Job
+    from stspark.runs import Run
+
+log = logging.getLogger("stspark")
+
+MEASURES = {
+    "amount": "quantity × price of a day's {types}",
+    "units": "pieces of a day's {types}",
+    "orders": "distinct orders of a day",
+    "users": "distinct known users of a day",
+    "events": "number of a day's {types}",
+}
+HIDDEN = "(hidden)"
+
+
+def write_report(job: Job, run: Run) -> str:
+    """Write the run's page to <reports>/<dataset>/<run_id>/index.html, all at once, and return its path."""
+    path = Path(job.settings.reports) / job.settings.dataset / run.run_id / "index.html"
+    page = render(read_data(job, run))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".index.html.{os.getpid()}")
+    draft.write_text(page, encoding="utf-8")
+    draft.replace(path)
+    log.info("report: %s, %.1f MB", path, len(page.encode()) / 1e6)
+    return str(path)
+
+
+def read_data(job: Job, run: Run) -> ReportData:
+    """All that the page shows: eight reads, each bounded by the number of regions, models or days shown."""
+    settings, store = job.settings, job.store
+    scope = read.Scope(run.run_id, run.as_of, settings.time.horizon)
+    regions = read.collect(read.region_summary(store, scope).orderBy(F.desc("volume"), "region").limit(PLACED))
+    names = [str(name) for name in regions["region"]]
+    shown = names[:SHOWN]
+    fits, account = read.collect(read.fits(store, scope)), read.collect(read.account(store))
+    data = {
+        "edges": read.collect(read.edges(store, names)),
+        "days": read.collect(read.days(store, scope, shown)),
+        "forecasts": read.collect(read.forecasts(store, scope, shown, list(settings.quantile_columns))),
+        "backtests": read.collect(read.backtests(store, scope, shown)),
+        "metrics": read.collect(read.metrics(store, scope)),
+    }
+    return ReportData(
+        facts=_facts(job, run),
+        totals=_totals(regions),
+        rows=_rows(account),
+        regions=_with_change(regions),
+        models=fits[fits["kind"] == "count"],
+        failures=fits[fits["kind"] == "failure"],
+        rejected=_rejected(account[account["kind"] == "reason"], settings),
+        **data,
+    )
+
+
+def _facts(job: Job, run: Run) -> RunFacts:
+    settings, store = job.settings, job.store
+    return RunFacts(
+        dataset=settings.dataset,
+        title=settings.title or settings.dataset,
+        target=settings.target.name,
+        measure=_measure(settings),
+        run_id=run.run_id,
+        as_of=pd.Timestamp(run.as_of),
+        horizon=settings.time.horizon,
+        quantiles=settings.quantiles,
+        windows=settings.backtest.windows,
+        step=settings.backtest.step,
+        home=store.home,
+        identity={"code": f"stspark {__version__}", "config": run.config_hash, "data": run.data_version},
+        versions={**store.versions_read, **store.versions_written},
+        seconds=dict(job.seconds),
+        tracking=without_credentials(tracking_uri(settings.tracking_uri, settings.warehouse)),
+    )
+
+
+def _measure(settings: Settings) -> str:
+    """How the target is made, in words."""
+    target: Target = settings.target
+    if settings.source.kind == "panel":
+        return "as the source gives it"
+    return MEASURES[target.measure].format(types=" and ".join(f"events of type {t}" for t in target.event_types))
+
+
+def without_credentials(uri: str) -> str:
+    """The URI without user and password.
+
+    >>> without_credentials("https://me:secret@tracking.example/x")
+    'https://tracking.example/x'
+    """
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
+
+
+def _totals(regions: pd.DataFrame) -> Totals:
+    """The `all_…` columns, which are the same on every row."""
+    row: dict[Any, Any] = regions.iloc[0].to_dict()
+    before = row["all_before"]
+    return Totals(
+        **{name: int(row[f"all_{name}"] or 0) for name in ("regions", "measured", "better", "worse")},
+        volume=float(row["all_volume"]),
+        next_total=float(row["all_next_total"]),
+        change=float(row["all_comparable"] / before - 1) if before and before > 0 else float("nan"),
+        first_day=row["all_first_day"],
+        last_day=row["all_last_day"],
+        statuses={status: int(row[f"all_n_{status}"] or 0) for status in read.STATUSES},
+    )
+
+
+def _with_change(regions: pd.DataFrame) -> pd.DataFrame:
+    """Add the change of the forecast on the same days before, where those came to more than nothing."""
+    before = regions["before"].astype(float)
+    change = regions["comparable"].astype(float) / before.where(before > 0) - 1
+    return regions.assign(change=change, name=regions["name"].fillna(regions["region"]))
+
+
+def _rows(account: pd.DataFrame) -> Rows:
+    row = account[account["kind"] == "files"].iloc[0]
+    return Rows(*(int(row[c]) for c in ("n", "rows_read", "rows_kept", "rows_rejected", "rows_duplicate")))
+
+
+def _rejected(reasons: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    source = settings.source.columns.get("user_id", "")
+    hidden = [hide_user(text, source) for text in reasons["example"]]
+    return reasons.assign(example=pd.Series(hidden, index=reasons.index, dtype=object))
+
+
+def hide_user(raw: str | None, source: str) -> str | None:
+    """The raw row without the values of the columns that the mapping of user_id names: a page is passed on."""
+    if raw is None or not source:
+        return raw
+    try:
+        row = json.loads(raw)
+    except json.JSONDecodeError:
+        return HIDDEN
+    words = set(re.findall(r"\w+", source)) | {source}
+    shown = {k: HIDDEN if k in words and v is not None else v for k, v in row.items()}
+    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
