@@ -28,8 +28,8 @@ test: environment ## all tests (PYTEST_ARGS="-k name", or -m "not slow")
 sql: environment ## a SQL prompt over the tables, or one answer (CONFIG=, QUERY="select ...")
 	@$(BIN)/spark-submit jobs/sql.py --config '$(CONFIG)' $(ARGS)
 
-cluster: environment ## the same pipeline on a standalone cluster of two workers on this machine (CONFIG=)
-	@bash scripts/cluster.sh '$(CONFIG)'
+cluster: environment ## the same on a standalone cluster of two workers here, compared with a local run (CONFIG=, ARGS=)
+	@$(BIN)/python -I scripts/cluster --config '$(CONFIG)' $(ARGS)
 
 lint: environment ## ruff, and mypy strict on stspark
 	@$(BIN)/ruff check .

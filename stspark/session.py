@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from pyspark import SparkConf
@@ -46,7 +50,25 @@ def build_session(name: str, master: str | None = None) -> SparkSession:
             "are not on Spark's class path",
             "run `make setup`, or submit with --packages io.delta:delta-spark_4.2_2.13:4.4.0",
         ) from error
+    ship_package(spark)
     return spark
+
+
+def ship_package(spark: SparkSession) -> None:
+    """Let executors import stspark where spark-submit was given the wheel (--py-files).
+
+    PySpark puts .zip, .egg and .jar on its workers' path, but no .whl, which only its name sets apart from a .zip.
+    """
+    if package_root().suffix == ".whl":
+        spark.sparkContext.addPyFile(str(_as_zip(package_root())))
+
+
+@functools.cache
+def _as_zip(wheel: Path) -> Path:
+    """Copy the wheel to stspark.zip, for as long as this process runs: executors fetch it from here."""
+    folder = Path(tempfile.mkdtemp(prefix="stspark-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(shutil.copy(wheel, folder / "stspark.zip"))
 
 
 def _settings() -> dict[str, str]:

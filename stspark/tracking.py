@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stspark")
 
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
 
 def tracking_uri(configured: str | None, warehouse: str) -> str:
     """The configured tracking URI, else an SQLite file in the warehouse: no server needed."""
@@ -27,7 +30,6 @@ def log_run(job: Job, run: Run) -> str:
     """Log the run and return MLflow's id; the same run again continues its MLflow run."""
     import mlflow
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(tracking_uri(job.settings.tracking_uri, job.settings.warehouse))
     experiment = _experiment(job)
     found = mlflow.search_runs(
@@ -104,6 +106,3 @@ def _register(job: Job, run: Run, model: str, mlflow_run: str) -> None:
     if not client.search_model_versions(f"name = '{name}' and run_id = '{mlflow_run}'"):
         uri = client.get_run(mlflow_run).info.artifact_uri
         client.create_model_version(name, source=f"{uri}/models/{model}", run_id=mlflow_run)
-
-
-os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")

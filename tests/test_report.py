@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
 import numpy as np
 import pandas as pd
+import pytest
 
 from stspark.names import ALL_REGIONS, CHAMPION, NAIVE, quantile_column
+from stspark.report import atlas, land, plot, words
+from stspark.report.build import without_credentials
 from stspark.report.data import ReportData, Rows, RunFacts, Totals
+from stspark.report.fan import drawn_bands
+from stspark.report.markup import Html, tag
+from stspark.report.page import render
+from stspark.report.raw_rows import HIDDEN, example
+from stspark.report.verdict import judge
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 COLUMNS = [quantile_column(q) for q in QUANTILES]
@@ -24,6 +37,7 @@ ERRORS = {
     "stcnn": 0.149,
 }
 NASTY = ("O'Brien & Söhne", "<script>alert(1)</script>", "上海市", 'a/b=c% "x"', "</style><b>", "Ο Δήμος {x} \\ ${y}")
+GEOMETRY = {"x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "d", "width", "height", "viewbox"}
 SECTIONS = ("forecast", "map", "models", "accuracy", "fits", "data", "query")
 
 
@@ -234,3 +248,287 @@ def rejected_rows() -> pd.DataFrame:
         ("no_time", None, 1057, None),
     ]
     return pd.DataFrame(rows, columns=["reason", "column", "n", "example"])
+
+
+class Page(HTMLParser):
+    """A page as a browser would see it: its elements with their attributes, and its text."""
+
+    VOID = frozenset(("meta", "input", "br"))
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] not in (["script"], ["style"]):
+            self.text += data
+
+    def of(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.elements if tag == name]
+
+
+@pytest.fixture(scope="module")
+def data() -> ReportData:
+    return fake()
+
+
+@pytest.fixture(scope="module")
+def few() -> ReportData:
+    return fake(4)
+
+
+@pytest.fixture(scope="module")
+def html(data: ReportData) -> str:
+    return render(data)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def emptied(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.iloc[:0]
+
+
+def test_every_section_is_there_and_every_element_is_closed(page: Page) -> None:
+    assert [section["id"] for section in page.of("section")] == list(SECTIONS)
+    assert [link["href"] for link in page.of("a")] == [f"#{name}" for name in SECTIONS]
+    assert page.open == []
+
+
+def test_the_page_loads_nothing(html: str, page: Page) -> None:
+    assert not re.search(r"https?://|//[a-z]+\.|@import|url\(", html)
+    assert not [
+        a
+        for _, attributes in page.elements
+        for a in attributes
+        if a in ("src", "srcset", "action", "data", "xlink:href")
+    ]
+    assert {tag for tag, _ in page.elements} & {"link", "iframe", "img", "object", "embed", "base"} == set()
+    assert any("default-src 'none'" in (meta.get("content") or "") for meta in page.of("meta"))
+
+
+def test_the_page_is_light(html: str) -> None:
+    assert len(html.encode()) < 600_000
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_name_is_text_and_never_markup(page: Page, name: str) -> None:
+    assert name in page.text
+    assert len(page.of("script")) == len(page.of("style")) == 1
+    assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]
+
+
+def test_errors_and_raw_rows_are_shown_exactly(page: Page, data: ReportData) -> None:
+    for text in [*data.failures["error"], *data.rejected["example"].dropna()]:
+        assert text in page.text
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        pytest.param({"failures": emptied, "models": lambda m: m[m["status"] == "ok"]}, "ended well", id="no failure"),
+        pytest.param({"models": emptied, "failures": emptied}, "no fits on record", id="no models"),
+        pytest.param({"edges": emptied}, "Lines: neighbours", id="no edges"),
+        pytest.param({"rejected": emptied}, "No row was rejected", id="nothing rejected"),
+        pytest.param({"metrics": emptied}, "No back-test day was observed", id="no metrics"),
+        pytest.param({"backtests": emptied}, "The coming days", id="no back-test rows"),
+        pytest.param({"regions": lambda r: r.assign(lat=np.nan, lng=np.nan)}, "there is no map", id="no places"),
+        pytest.param({"regions": lambda r: r.assign(lat=50.0, lng=14.4)}, "50°N", id="all in one place"),
+        pytest.param(
+            {"regions": lambda r: r.assign(wape=np.nan, wape_naive=np.nan)},
+            "No region has a back-test error",
+            id="no error",
+        ),
+        pytest.param({"regions": lambda r: r.assign(volume=0.0, change=np.nan)}, "The coming days", id="no volume"),
+        pytest.param(
+            {"forecasts": lambda f: f.assign(y_hat=np.nan, **dict.fromkeys(COLUMNS, np.nan))}, "–", id="no numbers"
+        ),
+        pytest.param({"forecasts": lambda f: f.assign(is_closed=True)}, "closed", id="all closed"),
+        pytest.param({"days": lambda d: d.assign(target=np.nan, status="missing")}, "not known", id="nothing observed"),
+    ],
+)
+def test_the_page_can_do_without(few: ReportData, change: dict, says: str) -> None:
+    lacking = Page(render(replace(few, **{name: edit(getattr(few, name)) for name, edit in change.items()})))
+    assert says in lacking.text
+    assert lacking.open == []
+    drawn = [str(v) for _, a in lacking.elements for k, v in a.items() if k in GEOMETRY]
+    assert drawn
+    assert not [v for v in drawn if "nan" in v or "inf" in v]
+    assert not re.search(r"\bnan\b", lacking.text)
+
+
+@pytest.mark.parametrize("regions", [1, 2, 9])
+def test_few_regions_are_enough(regions: int) -> None:
+    page = Page(render(fake(regions)))
+    assert len([d for d in page.of("div") if "data-region" in d]) == regions
+
+
+def test_the_largest_regions_are_shown_and_the_others_counted() -> None:
+    many = fake(62)
+    page = Page(render(many))
+    assert len([b for b in page.of("button") if b.get("class") == "cell"]) == 60
+    assert "2 smaller regions are left out" in page.text
+
+
+def test_one_region_is_visible_and_the_others_wait(page: Page) -> None:
+    panels = [d for d in page.of("div") if "data-region" in d]
+    assert [p["data-region"] for p in panels if "hidden" not in p] == ["0"]
+    assert [o["value"] for o in page.of("option")] == [p["data-region"] for p in panels]
+
+
+def test_closed_and_missing_days_are_marked_and_never_drawn_as_zero() -> None:
+    page = Page(render(fake(3)))
+    marks = [r["class"] for r in page.of("rect") if r.get("class") in ("closed", "missing")]
+    assert marks.count("missing") == 2 * 7  # seven days of one region, in its big and its small chart
+    tips = [json.loads(svg["data-tips"] or "") for svg in page.of("svg") if "data-tips" in svg]
+    said = [tip for chart in tips for tip in chart]
+    assert any("actual closed" in tip for tip in said)
+    assert any("actual not known" in tip for tip in said)
+    assert not any("closed" in tip and re.search(r"(actual|forecast) 0\b", tip) for tip in said)
+
+
+@pytest.mark.parametrize(
+    ("champion", "tone", "says"),
+    [
+        pytest.param(0.142, "good", "missed by 14.2% of volume, the seasonal naive by 19.8%: 28% better", id="better"),
+        pytest.param(0.250, "bad", "missed by 25.0% of volume, the seasonal naive by 19.8%: 26% worse", id="worse"),
+        pytest.param(0.199, "even", "no better", id="as good"),
+        pytest.param(np.nan, "unknown", "nothing can be said", id="not known"),
+    ],
+)
+def test_the_verdict_is_plain_both_ways(few: ReportData, champion: float, tone: str, says: str) -> None:
+    judged = replace(few, metrics=metrics_of(np.random.default_rng(0), champion))
+    verdict = judge(judged)
+    assert verdict.tone == tone
+    assert says in verdict.sentence
+    text = Page(render(judged)).text
+    assert text.index(verdict.sentence) < text.index("The coming days")
+
+
+def test_losing_regions_and_models_are_named(data: ReportData, page: Page) -> None:
+    worse = data.regions[data.regions["wape"] > data.regions["wape_naive"] * 1.01]
+    assert len(worse)
+    notes = " ".join(judge(data).notes)
+    assert all(name in notes for name in worse["name"])
+    assert page.text.count("▲ loses to naive") == len(worse)
+    assert "No better than the seasonal naive over all: prophet" in page.text
+
+
+def test_the_verdict_tells_of_intervals_that_do_not_hold(data: ReportData) -> None:
+    metrics = data.metrics.copy()
+    metrics.loc[metrics["metric"] == "coverage_80", "value"] = 0.6
+    assert any("too narrow" in note for note in judge(replace(data, metrics=metrics)).notes)
+
+
+def test_the_seasonal_naive_is_always_in_the_table(data: ReportData) -> None:
+    without = data.metrics[data.metrics["model"] != NAIVE]
+    assert NAIVE in replace(data, metrics=without).ranked_models()
+    assert data.ranked_models()[0] == CHAMPION
+    assert data.ranked_models()[-2:] == [NAIVE, "prophet"]
+
+
+def test_the_total_has_no_interval_and_a_region_has_two(page: Page) -> None:
+    inside = [a for tag, a in page.elements if tag == "path" and str(a.get("class")).startswith("band")]
+    assert len(inside) == 2 * 2 * 24  # two bands in the big and in the small chart of each region, none in the total's
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "levels"),
+    [
+        pytest.param(QUANTILES, [80, 60], id="deciles"),
+        pytest.param((0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95), [80, 50], id="with quartiles"),
+        pytest.param((0.1, 0.5, 0.9), [80], id="one interval"),
+        pytest.param((0.5,), [], id="no interval"),
+    ],
+)
+def test_drawn_bands(quantiles: tuple[float, ...], levels: list[int]) -> None:
+    assert [band.level for band in drawn_bands(quantiles)] == levels
+
+
+def test_markup_escapes_what_is_not_markup() -> None:
+    assert tag("p", "<b>", Html("<i>"), data_x="\"'&") == '<p data-x="&quot;&#x27;&amp;">&lt;b&gt;<i></p>'
+    assert tag("path", d="M0", hidden=False, name=None) == '<path d="M0"/>'
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (words.number(12345.6), "12,346"), (words.number(-3.14159), "−3.14"), (words.number(float("nan")), "–"),
+        (words.signed(-0.0001), "0%"), (words.signed(0.123), "+12%"), (words.percent(0.1423), "14.2%"),
+        (words.tick(1_500_000), "1.5M"), (words.tick(12_500), "12.5k"), (words.tick(-500), "−500"),
+        (words.tick(0.25), "0.25"),
+        (words.listing(["a", "b", "c"]), "a, b and c"), (words.listing(["a", "b", "c"], 1), "a and 2 more"),
+        (words.span(pd.Timestamp("2025-05-30"), pd.Timestamp("2025-06-02")), "30 May to 2 June 2025"),
+        (words.seconds(200), "3 min 20 s"), (words.plural(1, "day"), "1 day"),
+    ],
+)  # fmt: skip
+def test_words(written: str, expected: str) -> None:
+    assert written == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_labels_are_apart_within_bounds_and_in_order(seed: int) -> None:
+    wanted = np.random.default_rng(seed).uniform(0, 100, 8)
+    placed = plot.apart(list(wanted), 14, 0, 120)
+    assert list(np.argsort(placed)) == list(np.argsort(wanted))
+    assert np.diff(sorted(placed)).min() >= 14 - 1e-9
+    assert min(placed) >= 0
+    assert max(placed) <= 120
+
+
+@pytest.mark.parametrize("values", [[0.0], [3.0, 7.2], [-40, 180.0], [float("nan")], [1e-6], [5e9]])
+def test_an_axis_holds_its_values_and_zero(values: list[float]) -> None:
+    axis = plot.value_axis(values, 0, 100)
+    assert all(axis.low <= v <= axis.high for v in [0.0, *values] if v == v)
+    assert 2 <= len(axis.ticks(4)) <= 11
+
+
+def test_a_line_breaks_where_a_value_is_missing() -> None:
+    path = plot.line([(0, 1.0), (1, 2.0), (2, float("nan")), (3, 4.0)])
+    assert path == '<path d="M0.0,1.0L1.0,2.0M3.0,4.0h.01"/>'
+
+
+def test_land_is_cut_to_the_box() -> None:
+    box = (100.0, 20.0, 125.0, 45.0)
+    pieces = land.land_within(box)
+    assert pieces
+    assert all(box[0] <= x <= box[2] and box[1] <= y <= box[3] for piece in pieces for x, y in piece)
+
+
+def test_a_crowd_has_a_map_of_its_own() -> None:
+    europe = pd.DataFrame({"lng": np.linspace(-5, 25, 30), "lat": np.linspace(38, 60, 30)})
+    world = pd.concat([europe, pd.DataFrame({"lng": [-100.0, 140.0], "lat": [40.0, -30.0]})], ignore_index=True)
+    assert len(atlas.boxes(europe)) == 1
+    core, whole = atlas.boxes(world)
+    assert core[0] > whole[0]
+    assert core[2] < whole[2]
+
+
+def test_an_example_shows_the_fault_first_and_no_user() -> None:
+    mapping = {"price": "UnitPrice", "user_id": "sql: regexp_replace(CustomerID, '[.]0$', '')"}
+    raw = '{"InvoiceNo":"1","CustomerID":"17850.0","UnitPrice":"x"}'
+    assert example(raw, "price", mapping) == f'{{"UnitPrice":"x","InvoiceNo":"1","CustomerID":"{HIDDEN}"}}'
+    assert "17850" not in (example("1,17850,oops", None, mapping) or "")
+    assert example(None, None, mapping) is None
+
+
+def test_a_tracking_uri_loses_its_password() -> None:
+    assert without_credentials("https://me:secret@tracking.example/x") == "https://tracking.example/x"
+    assert without_credentials("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"

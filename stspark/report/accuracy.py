@@ -14,7 +14,7 @@ from stspark.report.data import ReportData, rows_of
 from stspark.report.markup import Html, join, tag
 from stspark.report.outlook import loses
 from stspark.report.plot import Axis, apart, horizontal_grid, label, line, picture, round_axis, rule, value_axis
-from stspark.report.words import listing, percent, whole
+from stspark.report.words import listing, percent, plural
 
 LINE = 18.0
 """Height of a region in the dot plot."""
@@ -143,11 +143,7 @@ def _by_region(data: ReportData) -> Html:
     per = min(PER_COLUMN, math.ceil(len(rows) / 2)) if len(rows) > 8 else len(rows)
     columns = [_dots(rows[k : k + per], reach) for k in range(0, len(rows), per)]
     losing = sum(loses(row) for row in rows)
-    text = (
-        f"By volume. {whole(losing)} of the {len(rows)} regions shown lose to the seasonal naive."
-        if losing
-        else "By volume."
-    )
+    text = f"By volume. Worse than the seasonal naive: {losing} of the {plural(len(rows), 'region')} shown."
     keys = tag(
         "p",
         tag("span", tag("i", class_="ring"), "seasonal naive"),

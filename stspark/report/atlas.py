@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +28,15 @@ FAR = 0.25
 LABELS = 40
 LARGEST = 20.0
 """Radius of the largest region's disc, pixels."""
-LETTER, WIDE_FROM = 6.6, 0x2E7F
+LETTER, WIDE_FROM = 7.2, 0x2E7F
 """Width of a letter, about; letters from here on (CJK) are twice as wide."""
 MOVERS = 6
 
 
+ANCHORS: dict[str, Callable[[Box], float]] = {
+    "start": lambda spot: spot[0], "end": lambda spot: spot[2], "middle": lambda spot: (spot[0] + spot[2]) / 2,
+}  # fmt: skip
+"""Where in a name's box its text is anchored."""
 Disc = tuple[float, float, float]
 """x, y and radius in pixels."""
 
@@ -157,7 +162,7 @@ def _places(regions: pd.DataFrame, largest: float, sheet: Sheet) -> Html:
     for row, disc in discs[:LABELS]:
         for anchor, spot in _spots(row.name, disc):
             if not any(_overlap(spot, other) for other in taken) and spot[0] > 0 and spot[2] < WIDTH:
-                names.append(label(spot[0 if anchor == "start" else 2], disc[1] + 4, row.name, "name", anchor))
+                names.append(label(ANCHORS[anchor](spot), spot[1] + 11, row.name, "name", anchor))
                 taken.append(spot)
                 break
     return join([*(_circle(row, disc) for row, disc in discs), *names])
@@ -175,11 +180,15 @@ def _circle(row: Any, disc: Disc) -> Html:
 
 
 def _spots(name: str, disc: Disc) -> list[tuple[str, Box]]:
-    """Where a name may stand, by its anchor: right of the disc, or left of it."""
+    """Where a name may stand, by its anchor: right of the disc, left of it, below or above."""
     x, y, r = disc
     wide = LETTER * sum(2 if ord(c) > WIDE_FROM else 1 for c in name)
-    right, left = (x + r + 3, y - 7, x + r + 3 + wide, y + 7), (x - r - 3 - wide, y - 7, x - r - 3, y + 7)
-    return [("start", right), ("end", left)]
+    return [
+        ("start", (x + r + 3, y - 7, x + r + 3 + wide, y + 7)),
+        ("end", (x - r - 3 - wide, y - 7, x - r - 3, y + 7)),
+        ("middle", (x - wide / 2, y + r + 1, x + wide / 2, y + r + 15)),
+        ("middle", (x - wide / 2, y - r - 15, x + wide / 2, y - r - 1)),
+    ]
 
 
 def _overlap(a: Box, b: Box) -> bool:

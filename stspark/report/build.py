@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -15,8 +14,9 @@ from pyspark.sql import functions as F
 
 from stspark import __version__
 from stspark.report import read
-from stspark.report.data import PLACED, SHOWN, ReportData, Rows, RunFacts, Totals
+from stspark.report.data import PLACED, SHOWN, ReportData, Rows, RunFacts, Totals, rows_of
 from stspark.report.page import render
+from stspark.report.raw_rows import example
 from stspark.settings import Settings, Target
 from stspark.tracking import tracking_uri
 
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("stspark")
 
 MEASURES = {
-    "amount": "quantity × price of a day's {types}",
-    "units": "pieces of a day's {types}",
+    "amount": "quantity × price of a day's {types} events",
+    "units": "pieces of a day's {types} events",
     "orders": "distinct orders of a day",
     "users": "distinct known users of a day",
-    "events": "number of a day's {types}",
+    "events": "number of a day's {types} events",
 }
-HIDDEN = "(hidden)"
 
 
 def write_report(job: Job, run: Run) -> str:
@@ -70,7 +69,7 @@ def read_data(job: Job, run: Run) -> ReportData:
         regions=_with_change(regions),
         models=fits[fits["kind"] == "count"],
         failures=fits[fits["kind"] == "failure"],
-        rejected=_rejected(account[account["kind"] == "reason"], settings),
+        rejected=_rejected(account[account["kind"] == "reason"], settings.source.columns),
         **data,
     )
 
@@ -101,7 +100,7 @@ def _measure(settings: Settings) -> str:
     target: Target = settings.target
     if settings.source.kind == "panel":
         return "as the source gives it"
-    return MEASURES[target.measure].format(types=" and ".join(f"events of type {t}" for t in target.event_types))
+    return MEASURES[target.measure].format(types=" and ".join(target.event_types))
 
 
 def without_credentials(uri: str) -> str:
@@ -141,20 +140,6 @@ def _rows(account: pd.DataFrame) -> Rows:
     return Rows(*(int(row[c]) for c in ("n", "rows_read", "rows_kept", "rows_rejected", "rows_duplicate")))
 
 
-def _rejected(reasons: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    source = settings.source.columns.get("user_id", "")
-    hidden = [hide_user(text, source) for text in reasons["example"]]
-    return reasons.assign(example=pd.Series(hidden, index=reasons.index, dtype=object))
-
-
-def hide_user(raw: str | None, source: str) -> str | None:
-    """The raw row without the values of the columns that the mapping of user_id names: a page is passed on."""
-    if raw is None or not source:
-        return raw
-    try:
-        row = json.loads(raw)
-    except json.JSONDecodeError:
-        return HIDDEN
-    words = set(re.findall(r"\w+", source)) | {source}
-    shown = {k: HIDDEN if k in words and v is not None else v for k, v in row.items()}
-    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+def _rejected(reasons: pd.DataFrame, mapping: Mapping[str, str]) -> pd.DataFrame:
+    examples = [example(row.example, row.column, mapping) for row in rows_of(reasons)]
+    return reasons.assign(example=pd.Series(examples, index=reasons.index, dtype=object))

@@ -10,6 +10,10 @@ from stspark.report.markup import Html, join, tag
 from stspark.report.verdict import EVEN, gain
 from stspark.report.words import listing, number, percent, seconds, signed, whole
 
+CHOICE = (
+    "Each region's chosen model is the one with the smallest error in the back-tests. The row champion is judged "
+    "fairly: at each back-test it is the model that the other back-tests would have chosen. "
+)
 HEADS = (
     ("model", ""),
     ("WAPE", "summed absolute error as a share of the summed volume: smaller is better"),
@@ -42,8 +46,8 @@ def comparison(data: ReportData) -> Html:
         tag(
             "div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), class_="models"), class_="scroll"
         ),
-        tag("p", _losers(data, models)),
-        tag("p", meaning, class_="muted small"),
+        tag("p", _losers(data, models), _alone(data, models)),
+        tag("p", CHOICE, meaning, class_="muted small"),
         class_="card",
     )
 
@@ -106,6 +110,17 @@ def _effort(data: ReportData, model: str) -> tuple[str, str, str]:
     bad = [f"{row.n:,} {row.status}" for row in rows_of(mine) if row.status != "ok"]
     took = seconds(float(mine["fit_seconds"].sum())) if len(mine) else seconds(None)
     return whole(data.champion_counts().get(model, 0)), took, ", ".join(bad) or "0"
+
+
+def _alone(data: ReportData, models: list[str]) -> str:
+    """What a planner must know who sees one model before the champion."""
+    errors = data.metric("wape")
+    better = [
+        m for m in models if m not in (CHAMPION, NAIVE) and errors.get(m, math.inf) < errors.get(CHAMPION, -math.inf)
+    ]
+    if not better:
+        return ""
+    return f" {better[0]} alone would have missed by {percent(errors[better[0]])}, less than the choice did."
 
 
 def _losers(data: ReportData, models: list[str]) -> str:

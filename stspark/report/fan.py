@@ -191,7 +191,7 @@ def _outline(stretch: list[tuple[float, float, float]], canvas: Canvas) -> str:
 
 def _backtests(story: Story, canvas: Canvas) -> Html:
     """One line per cutoff and role; those of days before the chart's first are left out."""
-    seen = story.backtests[story.backtests["date"] >= canvas.first]
+    seen = story.backtests[story.backtests["date"] >= canvas.first].sort_values("date")
     return join(
         line(
             [(canvas.at(d), canvas.y.clipped(v)) for d, v in zip(rows["date"], rows["y_hat"], strict=True)],

@@ -30,7 +30,7 @@ def render(data: ReportData) -> str:
         ("map", "Map", "Where it happens", atlas(data)),
         ("models", "Models", "The models compared", comparison(data)),
         ("accuracy", "Accuracy", "Accuracy in the back-tests", accuracy(data)),
-        ("fits", "Failures", "Fits that did not end well", fits(data)),
+        ("fits", "Failures", "Fits and failures", fits(data)),
         ("data", "Data", "The data behind it", quality(data)),
         ("query", "Query", "How to query it", query(data.facts)),
     )
@@ -101,7 +101,7 @@ def _tiles(data: ReportData) -> list[Html]:
         _tile(
             f"{whole(totals.better)} of {number(totals.measured)}",
             "regions beat the naive",
-            f"{whole(totals.worse)} lose to it",
+            f"{whole(totals.worse)} worse than it",
         ),
         _tile(f"{whole(well)} of {whole(fitted)}", "fits ended well", f"{whole(fitted - well)} did not"),
     ]

@@ -11,8 +11,8 @@ from stspark.report.data import ReportData
 from stspark.report.words import listing, percent, plural, short_day, whole
 
 Tone = Literal["good", "even", "bad", "unknown"]
-EVEN = 0.005
-"""Errors within half a percent of each other are called equal."""
+EVEN = 0.01
+"""Errors within one percent of each other are called equal."""
 OFF = 0.05
 """An interval that holds more than this beside its promise, or a bias beyond it, is told."""
 
@@ -39,7 +39,8 @@ def judge(data: ReportData) -> Verdict:
             f"{_occasion(data)}, the chosen models missed by {percent(ours)} of volume, the seasonal naive "
             f"by {percent(naive)}: {comparison}.{_held(data)}"
         )
-    notes = (*_losing_regions(data), *_calibration(data), *_bias(data), *_failures(data), *_age(data), *_came(data))
+    told = (_one_test, _losing_regions, _calibration, _bias, _failures, _age, _came)
+    notes = tuple(note for tell in told for note in tell(data))
     return Verdict(tone, headline, sentence, notes)
 
 
@@ -86,6 +87,15 @@ def _losing_regions(data: ReportData) -> list[str]:
     named = f": {listing(names)}" if names else ""
     verb = "does" if worse == 1 else "do"
     return [f"{whole(worse)} of {plural(data.totals.measured, 'region')} {verb} worse than the seasonal naive{named}."]
+
+
+def _one_test(data: ReportData) -> list[str]:
+    """Each back-test is judged on what the others chose: a single one has no others."""
+    if data.facts.windows > 1:
+        return []
+    return [
+        "One back-test cannot judge the choice of models, so the naive stood for it: set backtest.windows to 2 or more."
+    ]
 
 
 def _calibration(data: ReportData) -> list[str]:
