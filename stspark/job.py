@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from stspark import __version__, progress, runs
+from stspark import __version__, progress, runs, staging
 from stspark.config_file import check_files, load_settings
 from stspark.errors import InputError, UserError
 from stspark.session import build_session
@@ -63,7 +63,8 @@ class Job:
         return self.run
 
     def close(self, status: str) -> None:
-        """Note the end of the run, if one was opened."""
+        """Note the end of the run, if one was opened, and clear what it staged."""
+        staging.clear(self.spark, staging.folder(self))
         if self.run is not None:
             self._record(status)
 

@@ -74,12 +74,14 @@ class Store:
         if name in self.versions_written:
             return
         table = self.tables[name]
+        make = DeltaTable.createIfNotExists
         if self.exists(name):
             have = self.spark.read.format("delta").load(self.path(name)).schema
             if [(f.name, f.dataType) for f in have] == [(f.name, f.dataType) for f in table.schema()]:
                 return
             log.info("table %s: columns have changed, the table is made anew (old versions remain)", name)
-        builder = DeltaTable.createOrReplace(self.spark).location(self.path(name)).comment(table.comment)
+            make = DeltaTable.createOrReplace
+        builder = make(self.spark).location(self.path(name)).comment(table.comment)
         for column in table.columns:
             builder = builder.addColumn(
                 column.name, column.type, nullable=column.name not in table.keys, comment=column.comment

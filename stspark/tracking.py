@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,7 @@ def log_run(job: Job, run: Run) -> str:
         if job.report is not None:
             mlflow.log_artifact(job.report, "report")
         for model in job.settings.global_models:
+            _log_losses(job, run, model.name)
             _register(job, run, model.name, active.info.run_id)
         return str(active.info.run_id)
 
@@ -83,6 +86,21 @@ def _metrics(job: Job, run: Run) -> dict[str, float]:
     )
     measured = {f"{row['model']}.{row['metric']}": row["value"] for row in rows.toLocalIterator()}
     return measured | {f"seconds.{step}": value for step, value in job.seconds.items()}
+
+
+def _log_losses(job: Job, run: Run, model: str) -> None:
+    """The training loss after every epoch, in order over all cutoffs."""
+    from mlflow import MlflowClient, active_run
+    from mlflow.entities import Metric
+
+    active = active_run()
+    progress = Path(job.store.home) / "_models" / run.run_id / model / "progress.jsonl"
+    if active is None or not progress.exists():
+        return
+    epochs = [json.loads(line) for line in progress.read_text(encoding="utf-8").splitlines()]
+    now = int(1000 * time.time())
+    losses = [Metric(f"{model}.loss", epoch["loss"], now, step) for step, epoch in enumerate(epochs)]
+    MlflowClient().log_batch(active.info.run_id, metrics=losses)
 
 
 def _register(job: Job, run: Run, model: str, mlflow_run: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
 LAGS = (1, 7, 14, 364)
@@ -20,7 +20,7 @@ def add_lags(days: DataFrame, lags: Sequence[int] = LAGS) -> DataFrame:
 def add_rolling(days: DataFrame) -> DataFrame:
     """Add mean_7, mean_28 and sd_28 of target_clean over the days before; null until there are 2 days."""
 
-    def before(length: int):  # type: ignore[no-untyped-def]
+    def before(length: int) -> WindowSpec:
         return Window.partitionBy("region").orderBy("date").rowsBetween(-length, -1)
 
     return days.withColumns(
@@ -40,9 +40,9 @@ def add_spatial_lags(days: DataFrame, edges: DataFrame) -> DataFrame:
     there = days.select(F.col("region").alias("neighbour"), "date", "lag_1", "mean_7")
     weighted = F.broadcast(edges.select("region", "neighbour", "weight")).join(there, "neighbour")
 
-    def mean(column: str):  # type: ignore[no-untyped-def]
+    def mean(column: str) -> Column:
         weight = F.when(F.col(column).isNotNull(), F.col("weight"))
-        return F.try_divide(F.sum(F.col(column) * F.col("weight")), F.sum(weight))
+        return F.round(F.try_divide(F.sum(F.col(column) * F.col("weight")), F.sum(weight)), 6)
 
     spatial = weighted.groupBy("region", "date").agg(
         mean("lag_1").alias("spatial_lag_1"), mean("mean_7").alias("spatial_mean_7")

@@ -15,7 +15,8 @@ def daily_totals(events: DataFrame, target: Target) -> DataFrame:
     """region, date, target, orders, users, units, price from events.
 
     Orders, units, amount and price count only the configured event types; users count every event.
-    Orders are distinct order ids of type `order` (rows, where there are no ids).
+    Orders are distinct order ids of type `order` (rows, where there are no ids). Sums are rounded to millionths, so that
+    the order in which tasks add up does not show.
     """
     counted = F.col("event_type").isin(list(target.event_types))
     bought = F.col("event_type") == "order"
@@ -23,10 +24,12 @@ def daily_totals(events: DataFrame, target: Target) -> DataFrame:
     daily = events.groupBy("region", "date").agg(
         F.count_distinct(F.when(bought, order_id)).alias("orders"),
         F.count_distinct("user_id").alias("users"),
-        F.coalesce(F.sum(F.when(counted, F.col("quantity"))), F.lit(0.0)).alias("units"),
-        F.coalesce(F.sum(F.when(counted, F.col("amount"))), F.lit(0.0)).alias("amount"),
+        F.round(F.coalesce(F.sum(F.when(counted, F.col("quantity"))), F.lit(0.0)), 6).alias("units"),
+        F.round(F.coalesce(F.sum(F.when(counted, F.col("amount"))), F.lit(0.0)), 6).alias("amount"),
         F.count_if(counted).alias("events"),
-        (F.sum(F.when(bought, F.col("amount"))) / F.sum(F.when(bought, F.col("quantity")))).alias("price"),
+        F.round(
+            F.try_divide(F.sum(F.when(bought, F.col("amount"))), F.sum(F.when(bought, F.col("quantity")))), 6
+        ).alias("price"),
     )
     return daily.withColumn("target", F.col(target.measure).cast("double")).drop("amount", "events")
 

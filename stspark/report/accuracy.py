@@ -13,7 +13,7 @@ from stspark.report.colours import model_styles
 from stspark.report.data import ReportData, rows_of
 from stspark.report.markup import Html, join, tag
 from stspark.report.outlook import loses
-from stspark.report.plot import Axis, apart, horizontal_grid, label, line, picture, round_axis, rule, value_axis
+from stspark.report.plot import Axis, Point, apart, horizontal_grid, label, line, picture, round_axis, rule, value_axis
 from stspark.report.words import listing, percent, plural
 
 LINE = 18.0
@@ -60,8 +60,7 @@ def _by_horizon(
     y = round_axis(rows.loc[rows["model"].isin(models), "value"], height - 44, 20)
     curves = {m: rows[rows["model"] == m].sort_values("horizon") for m in models}
     curves = {m: frame for m, frame in curves.items() if len(frame)}
-    ends = [y(float(frame["value"].iloc[-1])) for frame in curves.values()]
-    drawn = list(reversed(curves.items()))
+    ends = {m: y(float(frame["value"].iloc[-1])) for m, frame in curves.items()}
     return picture(
         width,
         height,
@@ -71,18 +70,26 @@ def _by_horizon(
         join(label(x(h), height - 26, f"{h:g}", anchor="middle") for h in x.ticks(8) if h == round(h)),
         label((50 + right) / 2, height - 6, "days ahead", anchor="middle"),
         join(
-            line([(x(h), y(v)) for h, v in zip(f["horizon"], f["value"], strict=True)], class_="model", style=styles[m])
-            for m, f in drawn
+            _curve([(x(h), y(v)) for h, v in zip(f["horizon"], f["value"], strict=True)], m == CHAMPION, styles[m])
+            for m, f in reversed(curves.items())
         ),
-        join(
-            label(right + 2, spot + 4, m, "name" if m == CHAMPION else "tick")
-            for m, spot in zip(curves, apart(ends, 14, 24, height - 48), strict=True)
-        ),
-        join(
-            tag("path", d=f"M{right - 13:.0f},{end:.1f}L{right - 1:.0f},{spot:.1f}", class_="leader")
-            for end, spot in zip(ends, apart(ends, 14, 24, height - 48), strict=True)
-        ),
+        _ends(ends, right, height),
     )
+
+
+def _curve(points: Sequence[Point], strong: bool, style: str) -> Html:
+    """A model's line, with a dot for every value: a day ahead without one is seen as such."""
+    dots = (tag("circle", cx=x, cy=y, r=3.5 if strong else 2.2, class_="dot", style=style) for x, y in points)
+    return join([line(points, class_="model", style=style), *dots])
+
+
+def _ends(ends: Mapping[str, float], right: float, height: float) -> Html:
+    """The models' names beside the ends of their lines, moved apart where they would overlap."""
+    parts = []
+    for (model, end), spot in zip(ends.items(), apart(list(ends.values()), 14, 24, height - 48), strict=True):
+        parts.append(label(right + 2, spot + 4, model, "name" if model == CHAMPION else "tick"))
+        parts.append(tag("path", d=f"M{right - 13:.0f},{end:.1f}L{right - 1:.0f},{spot:.1f}", class_="leader"))
+    return join(parts)
 
 
 def _calibration(data: ReportData, models: Sequence[str], styles: Mapping[str, str], size: float = 330) -> Html:
@@ -100,8 +107,8 @@ def _calibration(data: ReportData, models: Sequence[str], styles: Mapping[str, s
         label((50 + size) / 2, size - 6, "promised", anchor="middle"),
         label(56, 26, "held", "unit"),
         rule(x(0), y(0), x(1), y(1), "ideal"),
-        label(x(0.62), y(0.36), "too narrow", "tick"),
-        label(x(0.08), y(0.62), "too wide", "tick"),
+        label(x(0.62), y(0.2), "too narrow", "tick"),
+        label(x(0.03), y(0.84), "too wide", "tick"),
         join(line([(x(0), y(0)), *points[m], (x(1), y(1))], class_="model", style=styles[m]) for m in reversed(models)),
         join(
             tag("circle", cx=a, cy=b, r=4 if m == CHAMPION else 2.5, class_="dot", style=styles[m])
@@ -155,14 +162,14 @@ def _by_region(data: ReportData) -> Html:
 
 
 def _reach(known: pd.DataFrame) -> float:
-    """Where the axis ends: beyond 9 of 10 errors, so that one tiny region does not squeeze the others."""
+    """Where the axis ends: beyond 4 of 5 errors, so that a few tiny regions do not squeeze the others."""
     errors = pd.concat([known["wape"], known["wape_naive"]])
-    return max(min(float(errors.max()), 1.5 * float(errors.quantile(0.9))), 0.05)
+    return max(min(float(errors.max()), 1.25 * float(errors.quantile(0.8))), 0.05)
 
 
 def _dots(rows: Sequence[Any], reach: float, width: float = 560) -> Html:
     height = 26 + LINE * len(rows)
-    x = value_axis([reach], 170, width - 40)
+    x = value_axis([reach], 170, width - 56)
     grid = (rule(x(v), 20, x(v), height - 2, "zero" if v == 0 else "grid") for v in x.ticks(4))
     heads = (label(x(v), 13, percent(v, 0), anchor="middle") for v in x.ticks(4))
     lines = (_dot_line(row, x, 30 + LINE * k) for k, row in enumerate(rows))

@@ -130,7 +130,7 @@ def _land(sheet: Sheet) -> Html:
 
 def _graticule(sheet: Sheet) -> Html:
     parts = []
-    for value in sheet.x.ticks(6)[1:]:
+    for value in [v for v in sheet.x.ticks(6)[1:] if sheet.x(v) < WIDTH - 36]:
         parts += [
             rule(sheet.x(value), 0, sheet.x(value), sheet.height, "graticule"),
             label(sheet.x(value) + 3, sheet.height - 4, _degrees(value, "E", "W")),
@@ -170,7 +170,7 @@ def _places(regions: pd.DataFrame, largest: float, sheet: Sheet) -> Html:
 
 def _disc(row: Any, largest: float, sheet: Sheet) -> Disc:
     share = max(row.volume, 0.0) / largest if largest > 0 else 0.1
-    return sheet.x(row.lng), sheet.y(row.lat), max(2.5, LARGEST * math.sqrt(share))
+    return sheet.x(row.lng), sheet.y(row.lat), max(3.5, LARGEST * math.sqrt(share))
 
 
 def _circle(row: Any, disc: Disc) -> Html:

@@ -107,7 +107,7 @@ def _effort(data: ReportData, model: str) -> tuple[str, str, str]:
     if model == CHAMPION:
         return "", "", ""
     mine = data.models[data.models["model"] == model]
-    bad = [f"{row.n:,} {row.status}" for row in rows_of(mine) if row.status != "ok"]
+    bad = [f"{whole(row.n)} {row.status}" for row in rows_of(mine) if row.status != "ok"]
     took = seconds(float(mine["fit_seconds"].sum())) if len(mine) else seconds(None)
     return whole(data.champion_counts().get(model, 0)), took, ", ".join(bad) or "0"
 

@@ -184,7 +184,7 @@ def _overview(data: ReportData, stories: dict[str, Story]) -> Html:
             tag(
                 "span",
                 tag("b", row.name),
-                tag("span", "▲ loses to naive", class_="worse") if loses(row) else None,
+                tag("span", "▲ worse", class_="worse") if loses(row) else None,
                 class_="row",
             ),
             small_fan(stories[row.region]),
@@ -204,7 +204,8 @@ def _overview(data: ReportData, stories: dict[str, Story]) -> Html:
         tag(
             "p",
             f"Largest first, each on its own scale: the last {WEEKS} weeks and the forecast with its intervals; "
-            f"below, the sum of the coming days and its change on the week before.{said}",
+            f"below, the sum of the coming days and its change on the week before. ▲ worse: "
+            f"the chosen models lost to the seasonal naive in the back-tests.{said}",
             class_="muted",
         ),
         tag("div", *cells, class_="cells"),

@@ -58,9 +58,11 @@ def round_axis(values: Iterable[float], start: float, end: float, about: int = 4
 
 
 def line(points: Sequence[Point], **attributes: str) -> Html:
-    """A path through the points, broken where y is not finite; a point alone is drawn as a dot."""
+    """A path through the points, broken where y is not finite; a point alone is a short dash."""
     pieces = [
-        "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in run) if len(run) > 1 else f"M{run[0][0]:.1f},{run[0][1]:.1f}h.01"
+        "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in run)
+        if len(run) > 1
+        else f"M{run[0][0] - 2.5:.1f},{run[0][1]:.1f}h5"
         for run in runs(points)
     ]
     return tag("path", d="".join(pieces), **attributes) if pieces else Html("")

@@ -107,7 +107,7 @@ def _rejected(data: ReportData) -> Html:
             tag("td", row.column or "whole row"),
             tag("td", whole(row.n), class_="num"),
             tag("td", _share(int(row.n), data.rows.read), class_="num muted"),
-            tag("td", tag("code", _cut(row.example))),
+            tag("td", tag("code", _cut(row.example)), class_="raw"),
         )
         for row in rows_of(data.rejected)
     ]

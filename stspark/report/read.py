@@ -69,11 +69,12 @@ def region_summary(store: Store, scope: Scope) -> DataFrame:
 
 def _next_days(store: Store, scope: Scope, known: DataFrame) -> DataFrame:
     """region, champion, fallback_used, next_total; comparable, before: sums over days whose day before was observed."""
-    before = known.where(F.col("status") == OBSERVED).select(
+    lately = F.col("date") > F.lit(scope.as_of - timedelta(days=scope.weeks_back))
+    before = known.where(lately & (F.col("status") == OBSERVED)).select(
         "region", F.date_add("date", scope.weeks_back).alias("date"), F.col("target").alias("before")
     )
     champions = scope.of_run(store.read("forecasts")).where("is_champion")
-    with_calendar = champions.join(_calendar(store), ["region", "date"], "left").join(
+    with_calendar = champions.join(_calendar(store, scope), ["region", "date"], "left").join(
         before, ["region", "date"], "left"
     )
     both = F.col("before").isNotNull() & ~F.col("is_closed")
@@ -120,8 +121,10 @@ def _over_all() -> dict[str, Column]:
     return columns | {"all_first_day": F.min("first_day").over(all_), "all_last_day": F.max("last_day").over(all_)}
 
 
-def _calendar(store: Store) -> DataFrame:
-    return store.read("calendar").select("region", "date", "is_closed", "holiday_name")
+def _calendar(store: Store, scope: Scope) -> DataFrame:
+    """What is known of the days ahead."""
+    ahead = store.read("calendar").where(F.col("date") > F.lit(scope.as_of))
+    return ahead.select("region", "date", "is_closed", "holiday_name")
 
 
 def days(store: Store, scope: Scope, shown: list[str]) -> DataFrame:
@@ -149,7 +152,7 @@ def days(store: Store, scope: Scope, shown: list[str]) -> DataFrame:
 def forecasts(store: Store, scope: Scope, shown: list[str], quantile_columns: list[str]) -> DataFrame:
     """ReportData.forecasts: champions of the regions shown, and their sums by date and model over all regions."""
     champions = (
-        scope.of_run(store.read("forecasts")).where("is_champion").join(_calendar(store), ["region", "date"], "left")
+        scope.of_run(store.read("forecasts")).where("is_champion").join(_calendar(store, scope), ["region", "date"], "left")
     )
     rows = champions.select(
         "region",
