@@ -89,7 +89,7 @@ def _metrics(job: Job, run: Run) -> dict[str, float]:
 
 
 def _log_losses(job: Job, run: Run, model: str) -> None:
-    """The training loss after every epoch, in order over all cutoffs."""
+    """The training loss after every epoch, in order over all cutoffs (other lines of the file tell of starts)."""
     from mlflow import MlflowClient, active_run
     from mlflow.entities import Metric
 
@@ -97,10 +97,10 @@ def _log_losses(job: Job, run: Run, model: str) -> None:
     progress = Path(job.store.home) / "_models" / run.run_id / model / "progress.jsonl"
     if active is None or not progress.exists():
         return
-    epochs = [json.loads(line) for line in progress.read_text(encoding="utf-8").splitlines()]
-    now = int(1000 * time.time())
-    losses = [Metric(f"{model}.loss", epoch["loss"], now, step) for step, epoch in enumerate(epochs)]
-    MlflowClient().log_batch(active.info.run_id, metrics=losses)
+    lines = [json.loads(line) for line in progress.read_text(encoding="utf-8").splitlines()]
+    losses, now = [line["loss"] for line in lines if "loss" in line], int(1000 * time.time())
+    points = [Metric(f"{model}.loss", loss, now, step) for step, loss in enumerate(losses)]
+    MlflowClient().log_batch(active.info.run_id, metrics=points)
 
 
 def _register(job: Job, run: Run, model: str, mlflow_run: str) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from stspark.names import ALL_REGIONS, CHAMPION, NAIVE, quantile_column
-from stspark.report import atlas, land, plot, words
+from stspark.report import land, places, plot, sheet, words
 from stspark.report.build import without_credentials
 from stspark.report.data import ReportData, Rows, RunFacts, Totals
 from stspark.report.fan import drawn_bands
@@ -515,8 +515,8 @@ def test_land_is_cut_to_the_box() -> None:
 def test_a_crowd_has_a_map_of_its_own() -> None:
     europe = pd.DataFrame({"lng": np.linspace(-5, 25, 30), "lat": np.linspace(38, 60, 30)})
     world = pd.concat([europe, pd.DataFrame({"lng": [-100.0, 140.0], "lat": [40.0, -30.0]})], ignore_index=True)
-    assert len(atlas.boxes(europe)) == 1
-    core, whole = atlas.boxes(world)
+    assert len(sheet.boxes(europe)) == 1
+    core, whole = sheet.boxes(world)
     assert core[0] > whole[0]
     assert core[2] < whole[2]
 
@@ -532,3 +532,32 @@ def test_an_example_shows_the_fault_first_and_no_user() -> None:
 def test_a_tracking_uri_loses_its_password() -> None:
     assert without_credentials("https://me:secret@tracking.example/x") == "https://tracking.example/x"
     assert without_credentials("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
+
+
+def test_regions_on_one_spot_are_moved_apart() -> None:
+    moved = places.fanned([(10.0, 10.0, 5.0), (50.0, 50.0, 5.0), (10.0, 10.0, 3.0)])
+    assert moved[1] == (50.0, 50.0, 5.0)
+    assert abs(moved[0][0] - moved[2][0]) == pytest.approx(2 * places.APART)
+
+
+@pytest.mark.spark
+def test_the_report_of_a_run_shows_what_its_tables_hold(small_run) -> None:
+    [path] = small_run.reports.glob(f"small/{small_run.ran.run_id}/index.html")
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.open == []
+    assert [section["id"] for section in page.of("section")] == list(SECTIONS)
+    forecasts, files = small_run.rows("forecasts"), small_run.table("ingested_files")
+    total = forecasts.loc[forecasts["is_champion"], "y_hat"].sum()
+    assert f"{words.whole(total)} units expected in {small_run.table('regions').shape[0]} regions" in page.text
+    assert f"{words.whole(files['rows_read'].sum())} read from {len(files)} files" in page.text
+    assert all(name in page.text for name in small_run.table("regions")["name"])
+    errors = small_run.rows("models").query("status != 'ok'")["error"]
+    assert all(error in page.text for error in errors)
+    metrics = small_run.rows("metrics").query(
+        "source == 'backtest' and level == 'all' and horizon == 0 and metric == 'wape'"
+    )
+    wape = dict(zip(metrics["model"], metrics["value"], strict=True))
+    assert (
+        f"missed by {words.error(wape[CHAMPION])} of volume, the seasonal naive by {words.error(wape[NAIVE])}"
+        in page.text
+    )

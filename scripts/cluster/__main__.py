@@ -2,10 +2,11 @@
 
     make cluster [CONFIG=conf/DATASET.yaml] [ARGS="--as-of 2024-05-31 --set dotted.key=value --home DIR"]
 
-Everything it makes lies in .cluster (or --home): logs, the workers' folders, two warehouses, reports. The cluster's
-Python has the dependencies but no stspark, so that the package can only come from the wheel that --py-files ships; each
-process that imports it leaves a line that says from where. What was started is stopped, whatever happens. Exit code 0:
-the tables are equal; 1: they are not, or a run failed; 2: the config or the input is wrong; 130: stopped by the user.
+Everything it makes lies in .cluster (or --home): logs, the workers' folders, two warehouses, reports. Both runs
+take the wheel by --py-files and a Python that has the dependencies but no stspark, so that the package cannot come from
+anywhere else; each process of the cluster that imports it leaves a line that says from where. What was started is
+stopped, whatever happens. Exit code 0: the tables are equal; 1: they are not, or a run failed; 2: the config or the
+input is wrong; 130: stopped by the user.
 """
 
 import argparse
@@ -24,11 +25,11 @@ from comparison import compare_tables
 from imports import read_imports
 from local_run import find_local_run
 from machine import make_python
-from pipeline_run import PipelineRun, run_on_cluster, run_on_this_machine
+from pipeline_run import PipelineRun, Task, run_on_cluster, run_on_this_machine
 from place import ClusterError, Place, say
 from processes import Family
 from standalone import start_cluster
-from wheel import build_wheel
+from wheel import build_wheel, copy_jobs
 
 
 def main(arguments: list[str]) -> int:
@@ -36,7 +37,8 @@ def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     place = Place(Path(options.home))
     for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, lambda *_: signal.raise_signal(signal.SIGINT))
+        if signal.getsignal(name) != signal.SIG_IGN:  # nohup
+            signal.signal(name, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with _alone(place):
             return _run(place, options.config, _forwarded(options))
@@ -55,19 +57,20 @@ def _run(place: Place, config: str, more: list[str]) -> int:
     place.clear()
     wheel = build_wheel(place)
     python = make_python(place)
+    task = Task(wheel, copy_jobs(place), python, [config, *more])
     with _family(place) as family:
         cluster = start_cluster(place, family, python)
-        ours = run_on_cluster(place, family, cluster, wheel, [config, *more])
+        ours = run_on_cluster(place, family, cluster, task)
     imports = read_imports(place.imports, wheel)
-    local = find_local_run(place, config, ours) or _run_locally(place, [config, *more])
+    local = find_local_run(config, ours) or _run_locally(place, task)
     tables = compare_tables(ours, local)
     print(report.describe(place, ours, local, imports, tables))
     return 0 if imports.sound and all(table.equal for table in tables) and not ours.global_failures() else 1
 
 
-def _run_locally(place: Place, arguments: list[str]) -> PipelineRun:
+def _run_locally(place: Place, task: Task) -> PipelineRun:
     with _family(place) as family:
-        return run_on_this_machine(place, family, arguments)
+        return run_on_this_machine(place, family, task)
 
 
 @contextlib.contextmanager
@@ -89,9 +92,12 @@ def _family(place: Place) -> Iterator[Family]:
 @contextlib.contextmanager
 def _alone(place: Place) -> Iterator[None]:
     """Hold the lock of this folder: two clusters in it would write the same tables."""
+    file = place.home / "cluster.lock"
+    if place.home.exists() and not file.exists() and any(place.home.iterdir()):
+        raise ClusterError(f"{place.home}: holds files of others, and would be wiped; give an empty folder as --home")
     try:
         place.home.mkdir(parents=True, exist_ok=True)
-        lock = (place.home / "lock").open("a+")
+        lock = file.open("a+")
     except OSError as error:
         raise ClusterError(f"{place.home}: cannot be written ({error.strerror}); give ARGS='--home DIR'") from error
     with lock:

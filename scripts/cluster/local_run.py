@@ -5,10 +5,10 @@ from pathlib import Path
 
 import yaml
 from pipeline_run import PipelineRun, read_delta
-from place import ROOT, Place, say
+from place import ROOT, say
 
 
-def find_local_run(place: Place, config: str, ours: PipelineRun) -> PipelineRun | None:
+def find_local_run(config: str, ours: PipelineRun) -> PipelineRun | None:
     """Return the newest run of the config's own warehouse if it has the cluster run's id and is newer than the code.
 
     A run that trained on a GPU does not count: the cluster's workers have none.

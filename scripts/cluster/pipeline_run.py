@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 from deltalake import DeltaTable
-from place import LOOPBACK, ROOT, ClusterError, Place, say
+from place import LOOPBACK, ClusterError, Place, say
 from processes import Family
 from standalone import Cluster
 
@@ -47,45 +47,59 @@ def read_delta(folder: Path) -> pd.DataFrame:
     return DeltaTable(str(folder)).to_pandas()
 
 
-def run_on_cluster(place: Place, family: Family, cluster: Cluster, wheel: Path, arguments: list[str]) -> PipelineRun:
-    """Submit the pipeline to the cluster with the wheel as --py-files."""
+@dataclass(frozen=True)
+class Task:
+    """What both runs submit: the wheel, the job's file, the Python to run them, and config and further arguments."""
+
+    wheel: Path
+    job: Path
+    python: Path
+    arguments: list[str]
+
+
+def run_on_cluster(place: Place, family: Family, cluster: Cluster, task: Task) -> PipelineRun:
+    """Submit the pipeline to the cluster."""
     conf = {
         "spark.driver.host": LOOPBACK,
         "spark.driver.bindAddress": LOOPBACK,
         "spark.executor.memory": "2g",
         "spark.executorEnv.GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
     }
-    options = ["--master", cluster.url, "--py-files", str(wheel)]
-    options += [word for key, value in conf.items() for word in ("--conf", f"{key}={value}")]
-    environment = place.environment(cluster.python) | {"STSPARK_IMPORTS": str(place.imports)}
-    return _submit(place, family, "cluster", (options, arguments, environment), cluster.require_alive)
+    options = [word for key, value in conf.items() for word in ("--conf", f"{key}={value}")]
+    environment = place.environment(task.python) | {"STSPARK_IMPORTS": str(place.imports)}
+    command = _command(place, "cluster", task, ["--master", cluster.url, *options])
+    say(f"cluster: the pipeline on {cluster.url} ({task.arguments[0]})")
+    child = family.start("cluster", command, environment)
+    return _finish(place, family, "cluster", child, cluster.require_alive)
 
 
-def run_on_this_machine(place: Place, family: Family, arguments: list[str]) -> PipelineRun:
-    """Submit the pipeline to local[*], with stspark from the checkout, as `make run` does."""
-    options = ["--master", "local[*]"]
-    environment = place.environment(Path(sys.executable))
-    return _submit(place, family, "local", (options, arguments, environment), lambda: None)
+def run_on_this_machine(place: Place, family: Family, task: Task) -> PipelineRun:
+    """Submit the pipeline to local[*]."""
+    say(f"local: the pipeline on local[*] ({task.arguments[0]})")
+    command = _command(place, "local", task, ["--master", "local[*]"])
+    child = family.start("local", command, place.environment(task.python))
+    return _finish(place, family, "local", child, lambda: None)
 
 
-def _submit(
-    place: Place, family: Family, name: str,
-    what: tuple[list[str], list[str], dict[str, str]], check: Callable[[], None],
-) -> PipelineRun:  # fmt: skip
-    """Run spark-submit and echo what it says; `check` raises when there is no point in waiting on."""
-    options, (config, *more), environment = what
-    warehouse = place.warehouse / name
-    aside = {"warehouse": str(warehouse), "reports": str(place.reports / name), "tracking_uri": None}
+def _command(place: Place, name: str, task: Task, options: list[str]) -> list[str]:
+    """The spark-submit of a run whose tables and report go to folders of their own."""
+    warehouse, reports = place.warehouse / name, place.reports / name
+    aside = {"warehouse": str(warehouse), "reports": str(reports), "tracking_uri": None}
     sets = [word for key, value in aside.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-    command = [str(place.spark / "bin" / "spark-submit"), *options, str(ROOT / "jobs" / "pipeline.py")]
-    say(f"{name}: the pipeline on {options[1]} ({config})")
+    submit = [str(place.spark / "bin" / "spark-submit"), *options, "--py-files", str(task.wheel), str(task.job)]
+    return [*submit, "--config", *task.arguments, *sets]
+
+
+def _finish(
+    place: Place, family: Family, name: str, child: subprocess.Popen[bytes], check: Callable[[], None]
+) -> PipelineRun:
+    """Echo a run's log to its end and return the run; `check` raises when there is no point in waiting on."""
     began = time.monotonic()
-    child = family.start(name, [*command, "--config", config, *more, *sets], environment)
     _follow(place.logs / f"{name}.log", name, child, family, check)
     if child.returncode:
         raise _failure(name, child.returncode, place.logs / f"{name}.log")
     say(f"{name}: done in {time.monotonic() - began:.0f} s")
-    return _only_run(warehouse)
+    return _only_run(place.warehouse / name)
 
 
 def _follow(log: Path, name: str, child: subprocess.Popen[bytes], family: Family, check: Callable[[], None]) -> None:
@@ -101,7 +115,9 @@ def _follow(log: Path, name: str, child: subprocess.Popen[bytes], family: Family
             if not ended:
                 check()
                 family.look()
-                time.sleep(0.3)
+                time.sleep(0.5)
+        if rest:
+            print(f"  {name:>7} | {rest}", file=sys.stderr, flush=True)
 
 
 def _failure(name: str, exit_code: int, log: Path) -> ClusterError:

@@ -38,6 +38,7 @@ class Place:
         self.python = self.home / "python"
         self.settings = self.home / "conf"
         self.shipped = self.home / "wheel"
+        self.jobs = self.home / "jobs"
         self.scratch = self.home / "tmp"
         self.warehouse = self.home / "warehouse"
         self.reports = self.home / "reports"
@@ -45,7 +46,7 @@ class Place:
 
     def clear(self) -> None:
         """Remove what an earlier cluster left: its tables would be taken for this one's."""
-        made = (self.logs, self.work, self.python, self.settings, self.shipped, self.scratch)
+        made = (self.logs, self.work, self.python, self.settings, self.shipped, self.jobs, self.scratch)
         for folder in (*made, self.warehouse, self.reports):
             shutil.rmtree(folder, ignore_errors=True)
         for folder in made:

@@ -1,5 +1,6 @@
 """What the user reads at the end."""
 
+import pandas as pd
 from comparison import RELATIVE, TableComparison
 from imports import Imports
 from pipeline_run import STEPS, PipelineRun
@@ -51,5 +52,5 @@ def _row(table: TableComparison) -> str:
 
 
 def _seconds(name: str, run: PipelineRun) -> str:
-    seconds = [float(str(run.row[f"seconds_{step}"])) for step in STEPS]
-    return f"  {name:<11}" + "".join(f"{value:>10.0f}" for value in (*seconds, sum(seconds)))
+    seconds = pd.Series([run.row[f"seconds_{step}"] for step in STEPS], dtype=float).fillna(0.0)
+    return f"  {name:<11}" + "".join(f"{value:>10.0f}" for value in (*seconds, seconds.sum()))

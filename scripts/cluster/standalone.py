@@ -30,11 +30,10 @@ appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster: its address, its processes by name, the Python that its executors run."""
+    """A running cluster: its address, its processes by name, where they log."""
 
     url: str
     daemons: dict[str, subprocess.Popen[bytes]]
-    python: Path
     logs: Path
 
     def require_alive(self) -> None:
@@ -68,7 +67,7 @@ def start_cluster(place: Place, family: Family, python: Path) -> Cluster:
         _wait_for(place, family, name, daemons[name], r"(Successfully registered with master)")
     seconds = time.monotonic() - began
     say(f"master {url} and {WORKERS} workers ({CORES} core, {MEMORY} each) are up after {seconds:.0f} s")
-    return Cluster(url, daemons, python, place.logs)
+    return Cluster(url, daemons, place.logs)
 
 
 def _wait_for(place: Place, family: Family, name: str, daemon: subprocess.Popen[bytes], pattern: str) -> str:

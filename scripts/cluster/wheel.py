@@ -1,4 +1,7 @@
-"""The wheel that is shipped: built by `make wheel`, checked for completeness, copied to where nobody else builds."""
+"""What is submitted: the wheel, built by `make wheel` and checked for completeness, and the job files.
+
+Copies of both, since nobody edits those or builds there meanwhile: the two runs are of the same code.
+"""
 
 import fcntl
 import os
@@ -15,8 +18,7 @@ def build_wheel(place: Place) -> Path:
     """Build dist/stspark-VERSION-py3-none-any.whl and return a copy in place.shipped."""
     began = time.monotonic()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    (ROOT / ".cluster").mkdir(exist_ok=True)
-    with (ROOT / ".cluster" / "wheel.lock").open("a") as lock:  # a second build would remove this one's files
+    with (ROOT / "setup.py").open() as lock:  # a second build would remove this one's files
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = subprocess.run(
             ["make", "-s", "-C", str(ROOT), "wheel"], env=environment, capture_output=True, text=True, check=False
@@ -29,6 +31,13 @@ def build_wheel(place: Place) -> Path:
         raise ClusterError(f"the wheel lacks stspark/{lacks[0]}; add its kind to package_data in setup.py")
     say(f"built {wheel.name}, {wheel.stat().st_size / 1e6:.1f} MB, in {time.monotonic() - began:.0f} s")
     return wheel
+
+
+def copy_jobs(place: Place) -> Path:
+    """Return the path of a copy of jobs/pipeline.py, its siblings beside it."""
+    for job in (ROOT / "jobs").glob("*.py"):
+        shutil.copy(job, place.jobs)
+    return place.jobs / "pipeline.py"
 
 
 def missing_files(wheel: Path, package: Path) -> list[str]:

@@ -164,7 +164,8 @@ def _by_region(data: ReportData) -> Html:
 def _reach(known: pd.DataFrame) -> float:
     """Where the axis ends: beyond 4 of 5 errors, so that a few tiny regions do not squeeze the others."""
     errors = pd.concat([known["wape"], known["wape_naive"]])
-    return max(min(float(errors.max()), 1.25 * float(errors.quantile(0.8))), 0.05)
+    largest, most = float(errors.max()), 1.25 * float(errors.quantile(0.8))
+    return max(largest if largest <= 1.5 * most else most, 0.05)
 
 
 def _dots(rows: Sequence[Any], reach: float, width: float = 560) -> Html:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from stspark.names import CHAMPION, NAIVE
+from stspark.report import words
 from stspark.report.data import ReportData, rows_of
 from stspark.report.markup import Html, join, tag
 from stspark.report.verdict import EVEN, gain
@@ -60,7 +61,7 @@ def _row(data: ReportData, model: str) -> Html:
     values = {m: data.metric(m).get(model, math.nan) for m in ("mase", "bias", "pinball", "coverage_80", "width_80")}
     cells = [
         tag("td", _name(model)),
-        tag("td", percent(error), class_="num"),
+        tag("td", words.error(error), class_="num"),
         tag("td", _bar(error / largest if largest > 0 else math.nan), class_="bar"),
         _against(better, model),
         *(
@@ -120,7 +121,7 @@ def _alone(data: ReportData, models: list[str]) -> str:
     ]
     if not better:
         return ""
-    return f" {better[0]} alone would have missed by {percent(errors[better[0]])}, less than the choice did."
+    return f" {better[0]} alone would have missed by {words.error(errors[better[0]])}, less than the choice did."
 
 
 def _losers(data: ReportData, models: list[str]) -> str:

@@ -41,6 +41,12 @@ class RunFacts:
     tracking: str = ""
     """MLflow's tracking URI, without credentials."""
 
+    @property
+    def before(self) -> str:
+        """The days that the forecast is compared with: the same weekdays, whole weeks earlier."""
+        weeks = -(-self.horizon // 7)
+        return "the week before" if weeks == 1 else f"the {weeks} weeks before"
+
 
 @dataclass(frozen=True)
 class Totals:

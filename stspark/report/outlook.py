@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from stspark.names import ALL_REGIONS
-from stspark.report.data import WEEKS, ReportData, of_region, rows_of
+from stspark.report.data import WEEKS, ReportData, RunFacts, of_region, rows_of
 from stspark.report.fan import Band, Story, drawn_bands, fan, small_fan
 from stspark.report.markup import Html, join, tag
 from stspark.report.verdict import EVEN
-from stspark.report.words import number, percent, plural, signed, span, whole
+from stspark.report.words import error, number, plural, signed, span, whole
 
 TESTS = ("key champion", "key naive")
 """Keys that are hidden with what they stand for."""
@@ -66,7 +66,7 @@ def _together(data: ReportData) -> Html:
     coming = total.forecast["date"]
     when = span(coming.min(), coming.max()) if len(coming) else "the coming days"
     change = signed(totals.change, 1)
-    compared = f" {change} on the same days of the week before." if change != "–" else ""
+    compared = f" {change} on the same weekdays of {facts.before}." if change != "–" else ""
     return tag(
         "div",
         tag("h3", "All regions together"),
@@ -113,25 +113,22 @@ def _panel(data: ReportData, row: Any, place: int, told: Story) -> Html:
     return tag(
         "div",
         tag("div", tag("div", fan(told), class_="scroll"), legend(levels), class_="grow"),
-        tag("div", _facts(row, data.facts.target), _days(told), class_="side"),
+        tag("div", _facts(row, data.facts), _days(told), class_="side"),
         class_="panel",
         data_region=str(place),
         hidden=place > 0,
     )
 
 
-def _facts(row: Any, target: str) -> Html:
+def _facts(row: Any, facts: RunFacts) -> Html:
     beside = "" if row.fallback_used is None else f", in whose place {row.fallback_used} stands"
+    change = "" if pd.isna(row.change) else f", {signed(row.change)} on {facts.before}"
     return tag(
         "p",
-        tag("b", f"{number(row.next_total)} {target}"),
-        f" in all{_changed(row.change)}. Chosen model: {row.champion}{beside}. ",
+        tag("b", f"{number(row.next_total)} {facts.target}"),
+        f" in all{change}. Chosen model: {row.champion or 'none'}{beside}. ",
         tag("span", _error(row), class_="worse" if loses(row) else None),
     )
-
-
-def _changed(change: float) -> str:
-    return "" if pd.isna(change) else f", {signed(change)} on the week before"
 
 
 def loses(row: Any) -> bool:
@@ -143,7 +140,7 @@ def _error(row: Any) -> str:
     if pd.isna(row.wape) or pd.isna(row.wape_naive):
         return "Its error is not known: no volume in the back-tests."
     ending = ": worse ▲" if loses(row) else ""
-    return f"Back-test error {percent(row.wape, 0)}, seasonal naive {percent(row.wape_naive, 0)}{ending}."
+    return f"Back-test error {error(row.wape)}, seasonal naive {error(row.wape_naive)}{ending}."
 
 
 def _days(told: Story) -> Html:
@@ -204,7 +201,7 @@ def _overview(data: ReportData, stories: dict[str, Story]) -> Html:
         tag(
             "p",
             f"Largest first, each on its own scale: the last {WEEKS} weeks and the forecast with its intervals; "
-            f"below, the sum of the coming days and its change on the week before. ▲ worse: "
+            f"below, the sum of the coming days and its change on {data.facts.before}. ▲ worse: "
             f"the chosen models lost to the seasonal naive in the back-tests.{said}",
             class_="muted",
         ),

@@ -15,7 +15,7 @@ from stspark.report.outlook import outlook
 from stspark.report.quality import quality
 from stspark.report.query import query
 from stspark.report.verdict import judge
-from stspark.report.words import day, number, percent, plural, signed, whole
+from stspark.report.words import day, error, number, percent, plural, signed, whole
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -92,11 +92,9 @@ def _tiles(data: ReportData) -> list[Html]:
         _tile(
             whole(totals.next_total),
             f"{data.facts.target} in the next {plural(data.facts.horizon, 'day')}",
-            f"{change} on the week before" if change != "–" else "no week before to compare",
+            f"{change} on {data.facts.before}" if change != "–" else "nothing before to compare with",
         ),
-        _tile(
-            percent(errors.get(CHAMPION)), "missed by the chosen models", f"seasonal naive {percent(errors.get(NAIVE))}"
-        ),
+        _tile(error(errors.get(CHAMPION)), "missed by the chosen models", f"seasonal naive {error(errors.get(NAIVE))}"),
         _tile(percent(held.get(CHAMPION), 0), "of days within the 80% interval", "80% is right"),
         _tile(
             f"{whole(totals.better)} of {number(totals.measured)}",

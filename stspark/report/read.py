@@ -152,7 +152,9 @@ def days(store: Store, scope: Scope, shown: list[str]) -> DataFrame:
 def forecasts(store: Store, scope: Scope, shown: list[str], quantile_columns: list[str]) -> DataFrame:
     """ReportData.forecasts: champions of the regions shown, and their sums by date and model over all regions."""
     champions = (
-        scope.of_run(store.read("forecasts")).where("is_champion").join(_calendar(store, scope), ["region", "date"], "left")
+        scope.of_run(store.read("forecasts"))
+        .where("is_champion")
+        .join(_calendar(store, scope), ["region", "date"], "left")
     )
     rows = champions.select(
         "region",

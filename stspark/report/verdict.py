@@ -8,7 +8,7 @@ from typing import Literal
 
 from stspark.names import CHAMPION, NAIVE
 from stspark.report.data import ReportData
-from stspark.report.words import listing, percent, plural, short_day, whole
+from stspark.report.words import error, listing, percent, plural, short_day, whole
 
 Tone = Literal["good", "even", "bad", "unknown"]
 EVEN = 0.01
@@ -36,8 +36,8 @@ def judge(data: ReportData) -> Verdict:
         sentence = "No back-test day was observed, so nothing can be said about the error of these forecasts."
     else:
         sentence = (
-            f"{_occasion(data)}, the chosen models missed by {percent(ours)} of volume, the seasonal naive "
-            f"by {percent(naive)}: {comparison}.{_held(data)}"
+            f"{_occasion(data)}, the chosen models missed by {error(ours)} of volume, the seasonal naive "
+            f"by {error(naive)}: {comparison}.{_held(data)}"
         )
     told = (_one_test, _losing_regions, _calibration, _bias, _failures, _age, _came)
     notes = tuple(note for tell in told for note in tell(data))
@@ -142,6 +142,6 @@ def _came(data: ReportData) -> list[str]:
     if CHAMPION not in errors or NAIVE not in errors:
         return []
     return [
-        f"Days of this forecast have come meanwhile: it missed by {percent(errors[CHAMPION])} of volume, "
-        f"the seasonal naive by {percent(errors[NAIVE])}."
+        f"Days of this forecast have come meanwhile: it missed by {error(errors[CHAMPION])} of volume, "
+        f"the seasonal naive by {error(errors[NAIVE])}."
     ]

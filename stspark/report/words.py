@@ -37,6 +37,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return UNKNOWN if share is None or not math.isfinite(share) else _minus(f"{100 * share:,.{digits}f}%")
 
 
+def error(share: float | None) -> str:
+    """A WAPE with three digits or so: 14.2%, 2.97%."""
+    return percent(share, 2 if share is not None and abs(share) < 0.0995 else 1)
+
+
 def signed(share: float | None, digits: int = 0) -> str:
     """0.12 -> +12%; a change that rounds to nothing has no sign."""
     if share is None or not math.isfinite(share):

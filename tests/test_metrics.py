@@ -1,0 +1,243 @@
+"""Errors, coverage and the choice of champions, against arithmetic by hand and numpy."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stspark import metrics
+from stspark.fleet import results
+
+FIRST = date(2024, 1, 1)
+QUANTILES = (0.1, 0.5, 0.9)
+ROWS = "region string, model string, horizon int, y double, y_hat double, scale double, q10 double, q50 double, q90 double"
+BY_HAND = [  # region, model, horizon, y, y_hat, scale, q10, q50, q90
+    ("a", "m", 1, 10.0, 12.0, 2.0, 8.0, 12.0, 16.0),
+    ("a", "m", 2, 0.0, 1.0, 2.0, 0.5, 1.0, 3.0),
+    ("a", "m", 2, 20.0, 15.0, 2.0, 12.0, 15.0, 18.0),
+    ("a", "m", 1, None, 7.0, 2.0, 5.0, 7.0, 9.0),  # closed or missing: does not count
+    ("b", "m", 1, 0.0, 4.0, 0.0, 0.0, 4.0, 8.0),  # a region without sales: no relative error, no scale
+]
+GOLDEN = {
+    # region a, all horizons: errors 2, 1, 5; sum of y 30
+    ("a", 0, "mae"): (2 + 1 + 5) / 3,
+    ("a", 0, "rmse"): np.sqrt((4 + 1 + 25) / 3),
+    ("a", 0, "wape"): 8 / 30,
+    ("a", 0, "bias"): (2 + 1 - 5) / 30,
+    ("a", 0, "mase"): (2 / 2 + 1 / 2 + 5 / 2) / 3,
+    # q10: 0.1 x 2, 0.9 x 0.5, 0.1 x 8 = 1.45; q50: 0.5 x (2 + 1 + 5) = 4; q90: 0.1 x 6, 0.1 x 3, 0.9 x 2 = 2.7
+    ("a", 0, "pinball"): (1.45 + 4 + 2.7) / 9,
+    ("a", 0, "coverage_80"): 1 / 3,  # 8 <= 10 <= 16; 0 lies below 0.5; 20 above 18
+    ("a", 0, "width_80"): (8 + 2.5 + 6) / 3,
+    # one step ahead, one row
+    ("a", 1, "mae"): 2.0,
+    ("a", 1, "wape"): 0.2,
+    ("a", 2, "mae"): 3.0,
+    ("a", 2, "bias"): -4 / 20,
+    # b: the error is known, what it is a share of is not
+    ("b", 0, "mae"): 4.0,
+    ("b", 0, "coverage_80"): 1.0,
+    # all regions: errors 2 + 1 + 5 + 4 over sum 30
+    ("*", 0, "wape"): 12 / 30,
+    ("*", 0, "mae"): 3.0,
+    ("*", 0, "mase"): 4 / 3,  # a's rows; b has no scale
+    ("*", 1, "bias"): (2 + 4) / 10,
+}
+
+
+@pytest.fixture(scope="module")
+def by_hand(spark):
+    rows = metrics.measure(spark.createDataFrame(BY_HAND, ROWS), QUANTILES, "r1", "backtest").toPandas()
+    return rows.set_index(["region", "horizon", "metric"])
+
+
+@pytest.mark.parametrize(("key", "value"), GOLDEN.items(), ids=[" ".join(map(str, key)) for key in GOLDEN])
+def test_metrics_by_hand(by_hand, key, value):
+    assert by_hand.loc[key, "value"] == pytest.approx(value, abs=1e-12)
+
+
+@pytest.mark.parametrize("key", [("b", 0, "wape"), ("b", 0, "bias"), ("b", 0, "mase"), ("b", 2, "mae")])
+def test_what_cannot_be_computed_is_absent(by_hand, key):
+    assert key not in by_hand.index
+
+
+@pytest.mark.parametrize(
+    ("region", "horizon", "level", "n"),
+    [("a", 0, "region", 3), ("a", 1, "region", 1), ("a", 2, "region", 2), ("*", 0, "all", 4), ("*", 1, "all", 2)],
+)
+def test_each_level_says_from_how_many_days_it_is(by_hand, region, horizon, level, n):
+    rows = by_hand.loc[(region, horizon)]
+    assert set(rows["level"]) == {level}
+    assert set(rows["n"]) == {n}
+    assert set(rows["run_id"]) == {"r1"}
+    assert set(rows["source"]) == {"backtest"}
+
+
+@pytest.fixture(scope="module")
+def random_rows():
+    """Random actuals and forecasts of 3 regions, 2 models and 4 horizons; a tenth of the actuals unknown."""
+    rng = np.random.default_rng(3)
+    n = 600
+    quantiles = np.sort(rng.gamma(2.0, 20.0, (n, 3)), axis=1)
+    y = rng.gamma(2.0, 20.0, n)
+    return pd.DataFrame({
+        "region": rng.choice(["a", "b", "c"], n), "model": rng.choice(["m", "n"], n),
+        "horizon": rng.integers(1, 5, n).astype("int32"), "y": np.where(rng.random(n) < 0.1, np.nan, y),
+        "y_hat": quantiles[:, 1] + rng.normal(0, 1, n), "scale": rng.choice([0.0, 2.0, 5.0], n),
+        "q10": quantiles[:, 0], "q50": quantiles[:, 1], "q90": quantiles[:, 2],
+    })  # fmt: skip
+
+
+def by_numpy(rows: pd.DataFrame) -> dict[str, float]:
+    """Textbook definitions, written the other way round."""
+    rows = rows.dropna(subset=["y"])
+    y, made = rows["y"].to_numpy(), rows["y_hat"].to_numpy()
+    losses = []
+    for q, column in zip(QUANTILES, ("q10", "q50", "q90"), strict=True):
+        z = rows[column].to_numpy()
+        losses.append(np.where(y >= z, q * (y - z), (1 - q) * (z - y)))
+    scaled = rows[rows["scale"] > 0]
+    inside = (rows["q10"] <= rows["y"]) & (rows["y"] <= rows["q90"])
+    return {
+        "mae": np.mean(np.abs(y - made)), "rmse": np.sqrt(np.mean((y - made) ** 2)),
+        "wape": np.abs(y - made).sum() / np.abs(y).sum(), "bias": (made - y).sum() / np.abs(y).sum(),
+        "mase": float(((scaled["y"] - scaled["y_hat"]).abs() / scaled["scale"]).mean()),
+        "pinball": np.mean(losses), "coverage_80": inside.mean(), "width_80": (rows["q90"] - rows["q10"]).mean(),
+    }  # fmt: skip
+
+
+def test_metrics_are_those_of_numpy_on_every_level(spark, random_rows):
+    frame = spark.createDataFrame(
+        [tuple(None if v != v else v for v in row) for row in random_rows.itertuples(index=False)], ROWS
+    )
+    found = metrics.measure(frame, QUANTILES, "r", "backtest").toPandas()
+    found = found.set_index(["region", "model", "horizon", "metric"])["value"]
+    wanted = {}
+    for by in (["region", "model", "horizon"], ["region", "model"], ["model", "horizon"], ["model"]):
+        for key, rows in random_rows.groupby(by):
+            place = dict(zip(by, key, strict=True))
+            name = (place.get("region", "*"), place["model"], place.get("horizon", 0))
+            wanted |= {(*name, metric): value for metric, value in by_numpy(rows).items()}
+    assert set(found.index) == set(wanted)
+    pd.testing.assert_series_equal(found.sort_index(), pd.Series(wanted).sort_index(), check_names=False, check_index_type=False, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "names"),
+    [
+        pytest.param((0.1, 0.5, 0.9), {"coverage_80"}, id="80%"),
+        pytest.param((0.025, 0.1, 0.9, 0.975), {"coverage_95", "coverage_80"}, id="two intervals"),
+        pytest.param((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), {f"coverage_{k}" for k in (20, 40, 60, 80)}, id="deciles"),
+        pytest.param((0.1, 0.5, 0.8), set(), id="none encloses a central interval"),
+        pytest.param((0.5,), set(), id="median alone"),
+    ],
+)
+def test_coverage_is_of_central_intervals(spark, quantiles, names):
+    assert {name for name in metrics.metric_columns(quantiles) if name.startswith("coverage")} == names
+
+
+def test_the_scale_is_the_seasonal_naives_error_up_to_each_cutoff(spark):
+    """Season 2 over 1, 2, 4, 8, closed, 3: |4 - 1| = 3 and |8 - 2| = 6; day 5's pair, day 3, is 8: |3 - 8| = 5."""
+    values = [1.0, 2.0, 4.0, 8.0, None, 3.0]
+    rows = [("a", FIRST + timedelta(days=k), y, "closed" if y is None else "observed") for k, y in enumerate(values)]
+    days = spark.createDataFrame(rows, "region string, date date, target double, status string")
+    cutoffs = spark.createDataFrame([(FIRST + timedelta(days=k),) for k in (1, 2, 4, 5)], "cutoff date")
+    found = metrics.naive_scale(days, cutoffs, 2).collect()
+    assert {(row["cutoff"] - FIRST).days: row["scale"] for row in found} == pytest.approx({2: 3.0, 4: 4.5, 5: 14 / 3})
+
+
+# Champions -----------------------------------------------------------------------------------------
+
+CUTOFFS = {1: FIRST, 2: FIRST + timedelta(days=7)}
+TESTED = [  # region, model, cutoff, error, fallback_used
+    # ties go to the seasonal naive, then by name
+    ("tie", "seasonal_naive", 1, 2.0, None), ("tie", "auto_ets", 1, 2.0, None), ("tie", "theta", 1, 2.0 + 1e-12, None),
+    ("tie by name", "seasonal_naive", 1, 3.0, None), ("tie by name", "b", 1, 2.0, None), ("tie by name", "a", 1, 2.0, None),
+    # the best stood in once
+    ("stood in", "seasonal_naive", 1, 2.0, None), ("stood in", "theta", 1, 0.0, None),
+    ("stood in", "seasonal_naive", 2, 2.0, None), ("stood in", "theta", 2, 0.0, "seasonal_naive"),
+    # all others stood in: the naive, however bad
+    ("naive alone", "seasonal_naive", 1, 9.0, None), ("naive alone", "theta", 1, 1.0, "seasonal_naive"),
+    # nothing was observed
+    ("closed", "seasonal_naive", 1, None, None), ("closed", "theta", 1, None, None),
+    # small errors add up over cutoffs
+    ("sum", "seasonal_naive", 1, 1.0, None), ("sum", "theta", 1, 3.0, None),
+    ("sum", "seasonal_naive", 2, 5.0, None), ("sum", "theta", 2, 0.5, None),
+    # a region of one cutoff's forecasts only
+    ("late", "seasonal_naive", 2, 4.0, None), ("late", "theta", 2, 1.0, None),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tested(spark):
+    rows = [
+        (region, model, CUTOFFS[cutoff], None if error is None else 10.0, 10.0 + (error or 0.0), fallback)
+        for region, model, cutoff, error, fallback in TESTED
+    ]
+    schema = "region string, model string, cutoff date, y double, y_hat double, fallback_used string"
+    return spark.createDataFrame(rows, schema)
+
+
+def test_the_champion_has_the_smallest_error_and_is_no_stand_in(tested):
+    chosen = results.choose_champions(tested).collect()
+    assert {row["region"]: row["model"] for row in chosen} == {
+        "tie": "seasonal_naive", "tie by name": "a", "stood in": "seasonal_naive", "naive alone": "seasonal_naive",
+        "closed": "seasonal_naive", "sum": "theta", "late": "theta",
+    }  # fmt: skip
+
+
+def test_a_cutoffs_champion_is_chosen_by_the_others(tested):
+    chosen = results.champions_by_cutoff(tested).collect()
+    number = {day: k for k, day in CUTOFFS.items()}
+    found = {(row["region"], number[row["cutoff"]]): row["model"] for row in chosen}
+    # "sum": at cutoff 1 theta is better by cutoff 2 (0.5 < 5), at cutoff 2 the naive by cutoff 1 (1 < 3)
+    assert (found["sum", 1], found["sum", 2]) == ("theta", "seasonal_naive")
+    # "stood in": cutoff 1 hears of the stand-in at 2; cutoff 2 sees only theta's own forecasts at 1
+    assert (found["stood in", 1], found["stood in", 2]) == ("seasonal_naive", "theta")
+    # with one cutoff there is nobody else to ask
+    assert found["late", 2] == found["tie", 1] == "seasonal_naive"
+
+
+def test_a_cutoffs_own_errors_have_no_say_in_its_choice(spark):
+    """Turning the errors of one cutoff upside down leaves its champion as it was."""
+    rng = np.random.default_rng(4)
+    models, cutoffs = ["seasonal_naive", "a", "b"], [FIRST + timedelta(days=7 * k) for k in range(4)]
+    rows = [(f"r{r}", m, c, 0.0, float(rng.random()), None) for r in range(10) for m in models for c in cutoffs]
+    schema = "region string, model string, cutoff date, y double, y_hat double, fallback_used string"
+
+    def chosen(values):
+        found = results.champions_by_cutoff(spark.createDataFrame(values, schema)).where(f"cutoff = '{cutoffs[1]}'")
+        return {row["region"]: row["model"] for row in found.collect()}
+
+    turned = [(*row[:4], 100 - row[4] if row[2] == cutoffs[1] else row[4], row[5]) for row in rows]
+    assert chosen(turned) == chosen(rows)
+    assert len(set(chosen(rows).values())) > 1
+
+
+def test_the_champions_rows_are_there_once_more_under_that_name(spark, tested):
+    both = metrics.with_champion(tested, results.choose_champions(tested)).collect()
+    rows = [row for row in both if row["model"] == "champion"]
+    assert len(both) - len(rows) == len(TESTED)
+    assert sorted((row["region"], row["y_hat"]) for row in rows if row["region"] in ("sum", "late")) == [
+        ("late", 11.0), ("sum", 10.5), ("sum", 13.0)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("champion", "naive", "says"),
+    [
+        pytest.param(0.2, 0.3, "champion WAPE 0.2000, seasonal naive 0.3000 (better); its 80% interval held 75%", id="better"),
+        pytest.param(0.3, 0.3, "(NOT better)", id="equal"),
+        pytest.param(0.4, 0.3, "(NOT better)", id="worse"),
+        pytest.param(None, None, "no back-test day was observed", id="nothing observed"),
+    ],
+)
+def test_the_summary_says_whether_the_champion_beats_the_naive(spark, champion, naive, says):
+    schema = "run_id string, source string, level string, horizon int, model string, metric string, value double"
+    rows = [("r", "backtest", "all", 0, "champion", "wape", champion), ("r", "backtest", "all", 0, "seasonal_naive", "wape", naive)]
+    rows = [row for row in rows if row[-1] is not None] + [("r", "backtest", "all", 0, "champion", "coverage_80", 0.75)]
+    others = [("s", *rows[0][1:-1], 9.0), ("r", "actuals", *rows[0][2:-1], 9.0), (*rows[0][:3], 1, *rows[0][4:-1], 9.0)]
+    assert says in results.describe_errors(spark.createDataFrame(rows + others, schema), "r")
