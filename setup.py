@@ -21,13 +21,11 @@ REQUIRED = [
     "torch",  # the global network, ST-CNN
     "safetensors",  # network weights in a file that cannot run code
     "mlflow",  # one run per job run; the model registry
-    "deltalake",  # reads the tables without Spark: the independent witness
-    "plotly",  # the report's charts, inline
+    "deltalake",  # reads tables and their versions without a Spark job; the independent witness
 ]
 
 DEVELOPMENT = [
     "pytest",  # runs the tests
-    "hypothesis",  # properties that hold for every input
     "ruff",  # lint and import order
     "mypy",  # types, strict on stspark
     "pandas-stubs",  # types of pandas, and of what Spark hands over as pandas

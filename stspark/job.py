@@ -36,6 +36,8 @@ class Job:
     spark: SparkSession
     store: Store
     asked_as_of: date | None = None
+    config: str = ""
+    """Path of the config file, as it was given."""
     seconds: dict[str, float] = field(default_factory=dict)
     summary: dict[str, str] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -80,7 +82,7 @@ def run_job(name: str, body: Callable[[Job], None], arguments: Sequence[str] | N
     try:
         settings = load_settings(options.config, options.set)
         _prepare(settings)
-        job = _open(name, settings, options.as_of)
+        job = _open(name, settings, options)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 2
@@ -161,10 +163,11 @@ def _must_be_writable(folder: str) -> None:
         ) from error
 
 
-def _open(name: str, settings: Settings, as_of: date | None) -> Job:
+def _open(name: str, settings: Settings, options: argparse.Namespace) -> Job:
     log.info("stspark %s %s: %s", __version__, name, settings.title or settings.dataset)
     spark = build_session(f"stspark {name} {settings.dataset}")
-    return Job(name, settings, spark, Store(spark, settings.home, for_settings(settings)), as_of)
+    store = Store(spark, settings.home, for_settings(settings))
+    return Job(name, settings, spark, store, options.as_of, options.config)
 
 
 def _start_logging() -> None:

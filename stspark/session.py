@@ -26,7 +26,7 @@ def build_session(name: str, master: str | None = None) -> SparkSession:
     Settings given to spark-submit win. Raises EnvironmentMistake where Java or the Delta jars are missing.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName(name)  # type: ignore[attr-defined]
+    builder = SparkSession.builder.appName(name)
     if master:
         builder = builder.master(master)
     for key, value in _settings().items():
@@ -74,7 +74,7 @@ def _as_zip(wheel: Path) -> Path:
 def _settings() -> dict[str, str]:
     """Session settings that are not already given to spark-submit."""
     given = SparkConf()
-    local = given.get("spark.master", "local[*]").startswith("local")  # type: ignore[union-attr]
+    local = given.get("spark.master", "local[*]").startswith("local")
     cores = os.cpu_count() or 2
     wanted = {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from stspark.names import ALL_REGIONS, CHAMPION, NAIVE, quantile_column
-from stspark.report import land, places, plot, sheet, words
+from stspark.report import places, plot, sheet, words
 from stspark.report.build import without_credentials
 from stspark.report.data import ReportData, Rows, RunFacts, Totals
 from stspark.report.fan import drawn_bands
@@ -503,13 +503,6 @@ def test_an_axis_holds_its_values_and_zero(values: list[float]) -> None:
 def test_a_line_breaks_where_a_value_is_missing() -> None:
     path = plot.line([(0, 1.0), (1, 2.0), (2, float("nan")), (3, 4.0)])
     assert path == '<path d="M0.0,1.0L1.0,2.0M0.5,4.0h5"/>'
-
-
-def test_land_is_cut_to_the_box() -> None:
-    box = (100.0, 20.0, 125.0, 45.0)
-    pieces = land.land_within(box)
-    assert pieces
-    assert all(box[0] <= x <= box[2] and box[1] <= y <= box[3] for piece in pieces for x, y in piece)
 
 
 def test_a_crowd_has_a_map_of_its_own() -> None:

@@ -6,11 +6,10 @@ import pandas as pd
 
 from stspark.report.colours import diverging
 from stspark.report.data import ReportData, rows_of
-from stspark.report.land import Box
 from stspark.report.markup import Html, join, tag
 from stspark.report.places import CHANGE_REACH, GAIN_REACH, draw_places
 from stspark.report.plot import picture, rule
-from stspark.report.sheet import WIDTH, Sheet, boxes, draw_graticule, draw_land, sheet_of
+from stspark.report.sheet import WIDTH, Box, Sheet, boxes, draw_graticule, sheet_of
 from stspark.report.words import listing, number, signed
 
 MOVERS, STILL = 6, 0.005
@@ -47,7 +46,6 @@ def _map(data: ReportData, placed: pd.DataFrame, box: Box) -> Html:
         WIDTH,
         sheet.height,
         "Map of the regions",
-        draw_land(sheet),
         draw_graticule(sheet),
         _edges(data, placed, sheet),
         draw_places(inside, float(placed["volume"].max()), sheet),

@@ -91,6 +91,7 @@ def _facts(job: Job, run: Run) -> RunFacts:
         identity={"code": f"stspark {__version__}", "config": run.config_hash, "data": run.data_version},
         versions={**store.versions_read, **store.versions_written},
         seconds=dict(job.seconds),
+        config=job.config,
         tracking=without_credentials(tracking_uri(settings.tracking_uri, settings.warehouse)),
     )
 

@@ -38,6 +38,8 @@ class RunFacts:
     versions: Mapping[str, int] = field(default_factory=dict)
     """Delta version of each table that the run read or wrote."""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    config: str = ""
+    """Path of the config file."""
     tracking: str = ""
     """MLflow's tracking URI, without credentials."""
 

@@ -11,10 +11,9 @@ import pandas as pd
 
 from stspark.report.colours import diverging
 from stspark.report.data import rows_of
-from stspark.report.land import Box
 from stspark.report.markup import Html, join, tag
 from stspark.report.plot import label
-from stspark.report.sheet import WIDTH, Sheet
+from stspark.report.sheet import WIDTH, Box, Sheet
 from stspark.report.verdict import gain
 from stspark.report.words import error, number, signed
 

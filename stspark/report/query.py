@@ -31,7 +31,7 @@ def _snippets(facts: RunFacts) -> list[tuple[str, str]]:
         f"select model, metric, value from {name}.metrics "
         f"where run_id = '{facts.run_id}' and level = 'all' and horizon = 0"
     )
-    make = f"CONFIG=conf/{name}.yaml"
+    make = f"CONFIG={facts.config or f'conf/{name}.yaml'}"
     return [
         ("The newest forecasts, as a table in the terminal:", f'make sql {make} QUERY="{latest}"'),
         ("The errors of this run:", f'make sql {make} QUERY="{errors}"'),

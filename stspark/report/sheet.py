@@ -1,4 +1,4 @@
-"""A sheet of a map: which part of the world it shows, the land and the graticule on it."""
+"""A sheet of a map: which part of the world it shows, and the graticule on it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stspark.report.land import Box, land_within
-from stspark.report.markup import Html, join, tag
+from stspark.report.markup import Html, join
 from stspark.report.plot import Axis, label, rule
 
+Box = tuple[float, float, float, float]
+"""West, south, east, north in degrees."""
 WIDTH = 760.0
 CORE = 0.75
 """Share of the regions, those nearest to the middle, that get a map of their own where the others lie far off."""
@@ -65,14 +66,6 @@ def sheet_of(box: Box) -> Sheet:
     squeeze = max(math.cos(math.radians((south + north) / 2)), 0.2)
     height = WIDTH * (north - south) / ((east - west) * squeeze)
     return Sheet(box, Axis(west, east, 0, WIDTH), Axis(south, north, height, 0))
-
-
-def draw_land(sheet: Sheet) -> Html:
-    """The land in the box."""
-    pieces = (
-        "M" + "L".join(f"{sheet.x(x):.0f},{sheet.y(y):.0f}" for x, y in ring) + "Z" for ring in land_within(sheet.box)
-    )
-    return tag("path", d="".join(pieces), class_="land")
 
 
 def draw_graticule(sheet: Sheet) -> Html:
