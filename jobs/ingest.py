@@ -8,32 +8,35 @@ from __future__ import annotations
 import sys
 
 from stspark.ingest import account
-from stspark.ingest.build import classify
+from stspark.ingest.build import KINDS, classify, kept_before
 from stspark.ingest.events import to_events
 from stspark.ingest.files import list_files
-from stspark.ingest.ledger import describe, not_yet_ingested, refuse_replaced
+from stspark.ingest.ledger import describe, not_yet_ingested, refuse_replaced, remove_unfinished
 from stspark.ingest.panel_rows import to_panel
 from stspark.job import Job, run_job
 from stspark.privacy import user_key
 
 
 def main(job: Job) -> None:
+    settings, store = job.settings, job.store
+    kind = KINDS[settings.source.kind]
     with job.step("ingest"):
-        files = list_files(job.settings.source)
-        new = not_yet_ingested(job.store, files)
+        files = list_files(settings.source)
+        new = not_yet_ingested(store, files)
         if new:
-            refuse_replaced(job.store, new, job.settings.source.kind)
-            ingest = classify(job.spark, new, job.settings)
-            slice_ = f"ingest_id = '{ingest.ingest_id}'"
-            if job.settings.source.kind == "events":
-                rows = to_events(ingest.classified, ingest.ingest_id, user_key(job.settings.warehouse))
-                job.store.replace("events", rows, slice_)
+            refuse_replaced(store, new, kind.table)
+            remove_unfinished(store, [kind.table, "events_rejected"])
+            ingest = classify(job.spark, new, settings, kept_before(store, kind))
+            if kind.table == "events":
+                rows = to_events(ingest.classified, ingest.ingest_id, user_key(settings.warehouse))
             else:
-                job.store.replace("panel", to_panel(ingest.classified, ingest.ingest_id), slice_)
-            job.store.replace("events_rejected", account.to_rejected(ingest.classified, ingest.ingest_id), slice_)
-            job.store.replace("ingested_files", ingest.file_counts, slice_)
+                rows = to_panel(ingest.classified, ingest.ingest_id)
+            mine = f"ingest_id = '{ingest.ingest_id}'"
+            store.replace(kind.table, rows, mine)
+            store.replace("events_rejected", account.to_rejected(ingest.classified, ingest.ingest_id), mine)
+            store.replace("ingested_files", ingest.file_counts, mine)
             ingest.classified.unpersist()
-    job.summary |= describe(job.store, new)
+    job.summary |= describe(store, new)
 
 
 if __name__ == "__main__":

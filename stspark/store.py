@@ -80,7 +80,7 @@ class Store:
             if [(f.name, f.dataType) for f in have] == [(f.name, f.dataType) for f in table.schema()]:
                 return
             log.info("table %s: columns have changed, the table is made anew (old versions remain)", name)
-            make = DeltaTable.createOrReplace
+            make = DeltaTable.replace  # createOrReplace refuses another schema at a path
         builder = make(self.spark).location(self.path(name)).comment(table.comment)
         for column in table.columns:
             builder = builder.addColumn(
@@ -101,6 +101,11 @@ class Store:
             (writer.option("replaceWhere", where) if where else writer).save(self.path(name))
 
         _retrying(write, name)
+        self._written(name)
+
+    def delete(self, name: str, condition: Column) -> None:
+        """Delete the rows that satisfy `condition`."""
+        _retrying(lambda: DeltaTable.forPath(self.spark, self.path(name)).delete(condition), name)
         self._written(name)
 
     def merge(self, name: str, frame: DataFrame, keep: tuple[str, ...] = ()) -> None:

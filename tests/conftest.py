@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import date
@@ -17,8 +18,8 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SHOP = {"regions": 6, "start": date(2024, 1, 1), "end": date(2025, 6, 30), "orders_per_day": 30}
-"""The small shop: 547 days with a late opening on day 191 and a drop in the east on day 438."""
+SHOP = {"regions": 6, "start": date(2024, 6, 1), "end": date(2025, 6, 30), "orders_per_day": 30}
+"""The small shop: 395 days with two 618s, a Double-11, a late opening on day 138 and a drop in the east on day 316."""
 MODELS = (
     "[{name: seasonal_naive}, {name: auto_ets}, {name: theta}, {name: 'test_fleet:Broken'}, "
     "{name: prophet, samples: 200}, {name: stcnn, epochs: 4, fine_tune_epochs: 1}]"
@@ -74,13 +75,13 @@ class Ran:
         return found[1]
 
 
-def run_job(name: str, *arguments: str) -> Ran:
-    """Run jobs/NAME.py in this process."""
+def run_job(name: str, *arguments: str, body: Callable[[Any], None] | None = None) -> Ran:
+    """Run jobs/NAME.py, or another body under that name, in this process."""
     from stspark.job import run_job as run
 
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        code = run(name, import_module(name).main, arguments)
+        code = run(name, body or import_module(name).main, arguments)
     return Ran(code, out.getvalue(), err.getvalue())
 
 
@@ -112,7 +113,7 @@ def small_arguments(home: Path) -> tuple[str, ...]:
         "dataset": "small",
         "simulate": f"{{{shop}}}",
         "source.path": home / "simulated/events",
-        "source.rules.3.keep": "event_time between '2023-12-31' and '2025-07-02'",
+        "source.rules.3.keep": "event_time between '2024-05-31' and '2025-07-02'",
         "regions.file": home / "simulated/regions.csv",
         "covariates.0.file": home / "simulated/promotions.csv",
         "closed.file": home / "simulated/closures.csv",

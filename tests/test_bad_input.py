@@ -138,7 +138,11 @@ BEFORE_SPARK = [
 @pytest.mark.parametrize(("spoil", "says"), BEFORE_SPARK)
 def test_a_mistake_in_the_config(shop, spoil, says):
     spoil(shop)
-    is_the_users_mistake(shop.run("pipeline"), *says)
+
+    def body(job: object) -> None:
+        pytest.fail("the job began")
+
+    is_the_users_mistake(run_job("pipeline", "--config", str(shop.save()), body=body), *says)
 
 
 @pytest.mark.parametrize(

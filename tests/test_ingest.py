@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import re
+import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from conftest import run_job
 from pyspark.sql import functions as F
 
@@ -378,6 +381,73 @@ def test_a_line_of_tabs_is_counted_or_blank_but_never_lost(spark, tmp_path):
     account = classify(spark, list_files(chosen.source), chosen).account
     assert account.kept == 2
     assert account.read == account.kept + account.rejected + account.duplicate
+
+
+# Job after job -------------------------------------------------------------------------------------
+
+
+def config(folder: Path, **source: object) -> tuple[str, str]:
+    """A config file for the folder's events; its warehouse lies beside them."""
+    chosen = settings(folder, {"rules": [RULES[0]]} | source).model_dump(mode="json", exclude={"warehouse", "reports"})
+    path = folder / "shop.yaml"
+    path.write_text(yaml.safe_dump(chosen | {f: str(folder / f) for f in ("warehouse", "reports")}), encoding="utf-8")
+    return ("--config", str(path))
+
+
+def ingested(spark, folder: Path, table: str = "events") -> pd.DataFrame:
+    return spark.read.format("delta").load(str(folder / "warehouse/shop" / table)).toPandas()
+
+
+FIRST_DAY = lines("1," + GOOD, "2," + GOOD, "3," + event(price="-1"), "4," + event(price="600"))
+SECOND_DAY = lines("2," + GOOD, "5," + GOOD, "1," + event(price="9"))  # 2 comes again, 1 comes again with another price
+
+
+@pytest.fixture(scope="module")
+def one_day(spark, tmp_path_factory):
+    """A shop whose first day is ingested."""
+    folder = make_folder(tmp_path_factory.mktemp("one_day"), {"1.csv": FIRST_DAY})
+    ran = run_job("ingest", *config(folder))
+    assert ran.code == 0, ran.err
+    assert "4 read = 3 kept + 1 rejected + 0 exact duplicates" in ran.out
+    return folder
+
+
+@pytest.fixture
+def copied(one_day, tmp_path):
+    """A copy of it, tables and all, to go on from."""
+    return Path(shutil.copytree(one_day, tmp_path / "shop"))
+
+
+def test_files_that_come_one_by_one_leave_what_they_leave_together(spark, copied, tmp_path):
+    (copied / "events/2.csv").write_text(SECOND_DAY)
+    (copied / "events/twin.csv").write_text(FIRST_DAY)  # the same content under another name is not read again
+    ran = run_job("ingest", *config(copied))
+    assert re.search(r"files +2 \(1 new\)", ran.out), ran
+    together = make_folder(tmp_path / "together", {"1.csv": FIRST_DAY, "2.csv": SECOND_DAY})
+    assert run_job("ingest", *config(together)).code == 0
+    for table, columns in {
+        "events": ["event_id", "price", "source_file"], "events_rejected": ["reason", "raw_text", "source_file"],
+        "ingested_files": ["source_file", "rows_read", "rows_kept", "rows_rejected", "rows_duplicate"],
+    }.items():  # fmt: skip
+        one, other = (ingested(spark, folder, table)[columns].sort_values(columns) for folder in (copied, together))
+        assert one.to_numpy().tolist() == other.to_numpy().tolist(), table
+
+
+def test_an_ingest_that_died_before_its_last_table_is_made_up_for(spark, copied):
+    """The ledger is written last; a file that comes between crash and restart changes the batch, not the rows."""
+    shutil.rmtree(copied / "warehouse/shop/ingested_files")
+    (copied / "events/2.csv").write_text(lines("5," + GOOD))
+    assert run_job("ingest", *config(copied)).code == 0
+    assert sorted(ingested(spark, copied)["event_id"]) == ["1", "2", "4", "5"]
+    assert len(ingested(spark, copied, "events_rejected")) == 1
+
+
+def test_another_rule_cleans_the_files_anew(spark, copied):
+    """The same config and data give the same tables, whatever config was there before."""
+    stricter = {"name": "price_range", "column": "price", "keep": "price between 0 and 500"}
+    assert run_job("ingest", *config(copied, rules=[stricter])).code == 0
+    assert sorted(ingested(spark, copied)["event_id"]) == ["1", "2"]
+    assert len(ingested(spark, copied, "events_rejected")) == 2
 
 
 @pytest.mark.parametrize("name", ["with space.csv", "100%20.csv", "a+b.csv", "Köln 上海.csv", "part[1].csv", "x,y;z'.csv"])

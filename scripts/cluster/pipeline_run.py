@@ -13,6 +13,7 @@ import pandas as pd
 from deltalake import DeltaTable
 from place import LOOPBACK, ClusterError, Place, say
 from processes import Family
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from standalone import Cluster
 
 STEPS = ("ingest", "features", "train", "forecast", "evaluate")
@@ -43,8 +44,12 @@ class PipelineRun:
 
 
 def read_delta(folder: Path) -> pd.DataFrame:
-    """Return all rows of a Delta table."""
-    return DeltaTable(str(folder)).to_pandas()
+    """Return all rows of a Delta table.
+
+    Arrow's own file system: delta-rs's is a Python one, whose threads abort a Python that ends soon after (1 in 12).
+    """
+    files = SubTreeFileSystem(str(folder.absolute()), LocalFileSystem())
+    return DeltaTable(str(folder)).to_pandas(filesystem=files)
 
 
 @dataclass(frozen=True)

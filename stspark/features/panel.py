@@ -14,9 +14,9 @@ from stspark.settings import Target
 def daily_totals(events: DataFrame, target: Target) -> DataFrame:
     """region, date, target, orders, users, units, price from events.
 
-    Orders, units, amount and price count only the configured event types; users count every event.
-    Orders are distinct order ids of type `order` (rows, where there are no ids). Sums are rounded to millionths, so that
-    the order in which tasks add up does not show.
+    Units and amount count only the configured event types; users count every event.
+    Orders are distinct order ids of type `order` (rows, where there are no ids). Sums are rounded to millionths, so
+    that the order in which tasks add up does not show.
     """
     counted = F.col("event_type").isin(list(target.event_types))
     bought = F.col("event_type") == "order"

@@ -14,13 +14,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from stspark.columns import schema_of
 from stspark.features.learning import in_packs
 from stspark.fleet.region import Outcome, Plan, Region, run_model, score
 from stspark.models.base import Forecast, Forecaster, Future, Series
 from stspark.models.regional.registry import build
 from stspark.names import NAIVE, quantile_column
 from stspark.settings import Settings
-from stspark.columns import schema_of
 
 PACKS_PER_SLOT = 4
 

@@ -19,8 +19,27 @@ from stspark.ingest.panel_rows import classify_panel
 from stspark.ingest.read import add_lookup, count_lines, read_raw
 from stspark.settings import Settings
 from stspark.space import complete, read_regions
+from stspark.store import Store
 
 log = logging.getLogger("stspark")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How rows of a kind of source repeat: the table, its key, and what makes a repeat an exact one."""
+
+    table: str
+    keys: tuple[str, ...]
+    compared: tuple[str, ...]
+    reason: str
+
+
+KINDS = {
+    "events": Kind(
+        "events", ("event_id",), ("event_time", "region", "event_type", "order_id", "item", "price"), "repeated_id"
+    ),
+    "panel": Kind("panel", ("region", "date"), ("target",), "repeated_key"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,13 +52,26 @@ class Ingest:
     account: account.Account
 
 
-def classify(spark: SparkSession, files: list[InputFile], settings: Settings) -> Ingest:
-    """Read and classify the files; raises InputError where rows are lost or too many rejected."""
+def kept_before(store: Store, kind: Kind) -> DataFrame | None:
+    """Keys and compared columns of the rows that earlier ingests kept, if there were any."""
+    return store.read(kind.table).select(*kind.keys, *kind.compared) if store.exists(kind.table) else None
+
+
+def classify(
+    spark: SparkSession, files: list[InputFile], settings: Settings, earlier: DataFrame | None = None
+) -> Ingest:
+    """Read and classify the files; raises InputError where rows are lost or too many rejected.
+
+    Rows that an earlier ingest kept (`kept_before`) are duplicates, as they are within one ingest.
+    """
     source = settings.source
     raw = read_raw(spark, source, files)
     for lookup in source.lookups:
         raw = add_lookup(spark, raw, lookup, source)
     frame = _classified(spark, raw, settings)
+    if earlier is not None:
+        kind = KINDS[source.kind]
+        frame = clean.mark_known(frame, earlier, kind.keys, kind.reason)
     frame = frame.persist(StorageLevel.MEMORY_AND_DISK)
     if settings.regions.unknown == "error":
         _no_unknown_region(frame, settings)

@@ -97,6 +97,25 @@ def apply_checks(frame: DataFrame, checks: Sequence[Check]) -> DataFrame:
     ).drop("_failed")
 
 
+def mark_known(frame: DataFrame, earlier: DataFrame, keys: Sequence[str], reason: str) -> DataFrame:
+    """Treat usable rows whose key an earlier ingest kept: equal content is a duplicate, other content is rejected.
+
+    earlier: the keys and the columns that are compared.
+    """
+    compared = [c for c in earlier.columns if c not in keys]
+    before = earlier.select(*keys, F.struct(*compared).alias("_before"))
+    joined = frame.join(before, list(keys), "left")
+    repeat = F.col(REASON).isNull() & ~F.col(DUPLICATE) & F.col("_before").isNotNull()
+    same = F.struct(*compared).eqNullSafe(F.col("_before"))
+    return joined.withColumns(
+        {
+            DUPLICATE: F.col(DUPLICATE) | (repeat & same),
+            REASON: F.when(repeat & ~same, reason).otherwise(F.col(REASON)),
+            AT_FAULT: F.when(repeat & ~same, keys[0]).otherwise(F.col(AT_FAULT)),
+        }
+    ).drop("_before")
+
+
 def mark_duplicates(frame: DataFrame, keys: Sequence[str], reason: str) -> DataFrame:
     """Among usable rows of equal key keep the first (by file): exact repeats are duplicates, others rejected."""
     usable = F.col(REASON).isNull()

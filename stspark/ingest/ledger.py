@@ -28,6 +28,17 @@ def not_yet_ingested(store: Store, files: Sequence[InputFile]) -> list[InputFile
     return new
 
 
+def remove_unfinished(store: Store, tables: Sequence[str]) -> None:
+    """Remove rows of an ingest that died before it was entered in the ledger."""
+    ids: list[str] = []
+    if store.exists("ingested_files"):
+        ids = [row[0] for row in store.read("ingested_files").select("ingest_id").distinct().toLocalIterator()]
+    for table in tables:
+        if store.exists(table) and not store.read(table).where(~F.col("ingest_id").isin(ids)).isEmpty():
+            log.info("ingest: removing rows of an unfinished ingest from %s", table)
+            store.delete(table, ~F.col("ingest_id").isin(ids))
+
+
 def refuse_replaced(store: Store, new: Sequence[InputFile], kind: str) -> None:
     """Refuse a file that was ingested before with another content: its old rows would stay.
 
