@@ -58,16 +58,20 @@ class Store:
         return int(deltalake.DeltaTable(self.path(name)).version())  # delta-rs: no Spark job
 
     def read(self, name: str) -> DataFrame:
-        """The table as it is now; InputError where no job has made it yet."""
+        """The table as it is now, and stays for this frame whatever is written later.
+
+        Raises InputError where no job has made it yet. Without the pinned version Spark would compute a cached frame
+        anew, from the changed table, after a write to a table that it was made from.
+        """
         if not self.exists(name):
             raise InputError(
                 f"table {name} in {self.home}",
                 "does not exist",
                 f"run jobs/{MAKERS[name]}.py or jobs/pipeline.py first",
             )
-        if name not in self.versions_read:
-            self.versions_read[name] = self.version(name)
-        return self.spark.read.format("delta").load(self.path(name))
+        self.versions_read[name] = self.version(name)
+        reader = self.spark.read.format("delta").option("versionAsOf", self.versions_read[name])
+        return reader.load(self.path(name))
 
     def create(self, name: str) -> None:
         """Create the table if it is not there; replace it when its declared columns have changed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -26,29 +25,34 @@ MODELS = (
 )
 
 
-def pytest_configure() -> None:
-    """Settings of the session's JVM, before anything can start it: small, quick to start, two slots."""
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT / "tests"), os.environ.get("PYTHONPATH")) if p)
-    os.environ["PYSPARK_SUBMIT_ARGS"] = (
-        "--driver-memory 2g --conf spark.driver.extraJavaOptions=-XX:TieredStopAtLevel=1 "
-        "--conf spark.sql.shuffle.partitions=2 pyspark-shell"
-    )
-    if str(ROOT / "jobs") not in sys.path:  # as spark-submit does
-        sys.path.append(str(ROOT / "jobs"))
+sys.path.append(str(ROOT / "jobs"))  # as spark-submit does with a job's folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the session (spark), and what needs the run of the pipeline (slow)."""
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        if used & {"spark", "small_run"}:
+            item.add_marker("spark")
+        if "small_run" in used:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory):
-    """The session that all tests share; jobs that a test runs join it."""
+    """The session that all tests share, small and quick to start; jobs that a test runs join it."""
     from stspark.session import build_session
 
-    here, home = Path.cwd(), tmp_path_factory.mktemp("spark")
-    os.chdir(home)  # where Spark puts the folders of its databases
-    try:
+    home = tmp_path_factory.mktemp("spark")
+    environment = {
+        "PYSPARK_SUBMIT_ARGS": "--driver-memory 2g --driver-java-options -XX:TieredStopAtLevel=1 pyspark-shell",
+        "PYTHONPATH": str(ROOT / "tests"),  # models of the tests, on the workers
+    }
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(home)  # where Spark puts the folders of its databases
+        for name, value in environment.items():
+            patched.setenv(name, value)
         session = build_session("tests", master="local[2]")
-    finally:
-        os.chdir(here)
     session.sparkContext.setLogLevel("OFF")
     session.conf.set("spark.sql.shuffle.partitions", "2")
     yield session

@@ -51,9 +51,7 @@ def calendar(spark, tmp_path_factory):
             {"name": "filled", "known": "future", "column": "promo", "file": str(folder / "promo.csv"), "fill": 9},
         ],
     })  # fmt: skip
-    regions = spark.createDataFrame(
-        [("leeds", "GB"), ("wuhan", "CN"), ("moon", None)], "region string, country string"
-    )
+    regions = spark.createDataFrame([("leeds", "GB"), ("wuhan", "CN"), ("moon", None)], "region string, country string")
     rows = build_calendar(spark, regions, None, (FIRST, LAST), settings).collect()
     return {(row["region"], str(row["date"])): row for row in rows}, rows
 
@@ -87,7 +85,10 @@ def test_a_public_holiday_belongs_to_its_country(calendar, region, day, name):
     [
         # the fair of the 10th rises over 2 days to 1 (1/3, 2/3, 1); that of the 14th over 3 (1/4, 1/2, 3/4, 1)
         pytest.param(
-            "leeds", "event_spring_fair", {8: 1 / 3, 9: 2 / 3, 10: 1.0, 11: 1 / 4, 12: 1 / 2, 13: 3 / 4, 14: 1.0}, id="fair"
+            "leeds",
+            "event_spring_fair",
+            {8: 1 / 3, 9: 2 / 3, 10: 1.0, 11: 1 / 4, 12: 1 / 2, 13: 3 / 4, 14: 1.0},
+            id="fair",
         ),
         # the fair of the 10th falls over the 3 days after it
         pytest.param("leeds", "event_spring_fair_after", {11: 3 / 4, 12: 1 / 2, 13: 1 / 4}, id="days after"),
@@ -198,8 +199,12 @@ def test_a_region_may_be_called_anything_in_the_closures(spark, file, name):
     ("text", "says"),
     [
         pytest.param("", "promo.csv: is empty", id="empty file"),
-        pytest.param("region,date,prom\na,2024-03-05,1\n", "has no column 'promo'; the nearest column is 'prom'", id="column"),
-        pytest.param("region,date,promo\na,2024-03-05,yes\n", "promo: row .*yes.* does not hold a date and a number", id="text"),
+        pytest.param(
+            "region,date,prom\na,2024-03-05,1\n", "has no column 'promo'; the nearest column is 'prom'", id="column"
+        ),
+        pytest.param(
+            "region,date,promo\na,2024-03-05,yes\n", "promo: row .*yes.* does not hold a date and a number", id="text"
+        ),
         pytest.param("region,date,promo\na,5 March,1\n", "row .*5 March.* does not hold", id="date"),
         pytest.param("region,date,promo\na,2024-03-05,NaN\n", "row .*NaN.* does not hold", id="NaN is no number"),
     ],

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stspark.errors import InputError
-from stspark.features import learning
+from stspark.features import covariates, learning
 from stspark.features.build import build_region_day
 from stspark.features.panel import daily_totals
 from stspark.settings import Settings, Target
@@ -118,12 +118,16 @@ def random_history(seed: int, kind: str) -> dict[int, float]:
 @pytest.fixture(scope="module")
 def histories(spark):
     """region_day of SEEDS regions of a panel and, beside them, of the same with scrambled days after CUT."""
-    names = {f"{kind}-{seed:02d}": random_history(seed, kind) for kind in ("true", "scrambled") for seed in range(SEEDS)}
+    names = {
+        f"{kind}-{seed:02d}": random_history(seed, kind) for kind in ("true", "scrambled") for seed in range(SEEDS)
+    }
     rows = [(name, k, y) for name, history in names.items() for k, y in history.items()]
     closed = np.random.default_rng(7).random((SEEDS, LENGTH)) < 0.1
     days_known = calendar(spark, names, LENGTH - 1, lambda region, number: closed[int(region[-2:]), number])
     pairs = pd.concat(
-        nearest_edges(pd.DataFrame({"region": [f"{kind}-{s:02d}" for s in range(SEEDS)], "lat": 0.0, "lng": range(SEEDS)}), 3)
+        nearest_edges(
+            pd.DataFrame({"region": [f"{kind}-{s:02d}" for s in range(SEEDS)], "lat": 0.0, "lng": range(SEEDS)}), 3
+        )
         for kind in ("true", "scrambled")
     )
     source = daily(spark, rows).select("region", "date", "target")
@@ -191,7 +195,7 @@ def test_spatial_lags_are_the_weighted_neighbours_the_day_before(histories):
         mine = days[days["region"] == name].set_index("date")
         for column, values in (("spatial_lag_1", before), ("spatial_mean_7", mean)):
             theirs = values.loc[mine.index, rows["neighbour"]]
-            np.testing.assert_allclose(mine[column], theirs.mean(axis=1), rtol=1e-9)  # equal weights; NaN left out
+            np.testing.assert_allclose(mine[column], theirs.mean(axis=1), atol=1e-6)  # equal weights; NaN left out
 
 
 @pytest.mark.parametrize("packs", [1, 2, 5])
@@ -203,7 +207,7 @@ def test_packs_hold_whole_regions_in_order(spark, histories, packs):
     parts = [[(row["region"], row["date"]) for row in part] for part in spread.rdd.glom().collect()]
     assert all(part == sorted(part) for part in parts)
     regions = [sorted({r for r, _ in part}) for part in parts]
-    assert sorted(sum(regions, [])) == sorted(rows["region"].unique())
+    assert sorted(name for names in regions for name in names) == sorted(rows["region"].unique())
     assert max(map(len, regions)) - min(map(len, regions)) <= 1
 
 
@@ -216,7 +220,11 @@ def test_spatial_lag_of_three_regions(spark):
     Day 1: only b has a yesterday (20), so it counts whole. Day 3: (b's 22 + c's 100) / 2 = 61.
     Mean over the days before: b's (20 + 21 + 22) / 3 = 21, c's 100: their mean on day 3 is 60.5.
     """
-    rows = [("a", k, 10.0 + k) for k in range(4)] + [("b", k, 20.0 + k) for k in range(4)] + [("c", 2, 100.0), ("c", 3, 7.0)]
+    rows = (
+        [("a", k, 10.0 + k) for k in range(4)]
+        + [("b", k, 20.0 + k) for k in range(4)]
+        + [("c", 2, 100.0), ("c", 3, 7.0)]
+    )
     pairs = nearest_edges(pd.DataFrame({"region": ["a", "b", "c"], "lat": 0.0, "lng": [0.0, 1.0, 2.0]}), 2)
     made = build_region_day(
         daily(spark, rows), calendar(spark, "abc", 3), edges(spark, pairs), (day(0), day(3)), chosen()
@@ -282,13 +290,52 @@ def test_the_price_of_a_day_is_the_mean_of_its_pieces(bought, region, price):
     assert row["price"] == price
 
 
+# Covariates of a panel -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def covered(spark, tmp_path_factory):
+    """A panel with a covariate known ahead (its own, and a file for the coming days) and two known afterwards."""
+    folder = tmp_path_factory.mktemp("covariates")
+    (folder / "coming.csv").write_text(f"shop,day,deal\na,{day(1)},9\na,{day(3)},4\n")
+    (folder / "rain.csv").write_text(f"region,date,mm\na,{day(0)},1.5\n")
+    settings = Settings.model_validate({
+        "dataset": "shop", "target": {"name": "sales"}, "models": [{"name": "seasonal_naive"}],
+        "source": {"kind": "panel", "path": "x", "columns": {"date": "day", "region": "shop", "target": "y"}},
+        "covariates": [
+            {"name": "promo", "known": "future", "column": "deal", "file": str(folder / "coming.csv"), "fill": -1},
+            {"name": "visits", "known": "past"},
+            {"name": "rain", "known": "past", "column": "mm", "file": str(folder / "rain.csv")},
+        ],
+    })  # fmt: skip
+    rows = [("a", day(0), 5.0, 7.0), ("a", day(1), 6.0, None), ("a", day(2), None, 8.0)]
+    panel = spark.createDataFrame(rows, "region string, date date, promo double, visits double")
+    grid = spark.createDataFrame([("a", day(k)) for k in range(5)], "region string, date date")
+    known = covariates.add_known_future(grid, panel, settings)
+    past = covariates.add_past_only(grid.where(f"date <= '{day(2)}'"), panel, settings)
+    return known.orderBy("date").toPandas(), past.orderBy("date").toPandas()
+
+
+def test_what_is_known_ahead_comes_from_the_panel_then_the_file_then_the_fill(covered):
+    assert covered[0]["promo"].tolist() == [5.0, 6.0, -1.0, 4.0, -1.0]
+    assert list(covered[0].columns) == ["region", "date", "promo"]  # nothing past-only ahead
+
+
+def test_what_is_known_afterwards_is_null_where_it_was_not_seen(covered):
+    past = covered[1].astype(object).where(covered[1].notna(), None)
+    assert past["visits"].tolist() == [7.0, None, 8.0]
+    assert past["rain"].tolist() == [1.5, None, None]
+
+
 # The frame that models learn from ------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def learned(spark):
     """Two regions with 21 days, `b` from day 10; promotions known for two weeks more; as of the last day and later."""
-    rows = [("a", day(k), float(k), "observed") for k in range(21)] + [("b", day(k), 1.0, "observed") for k in range(10, 21)]
+    rows = [("a", day(k), float(k), "observed") for k in range(21)] + [
+        ("b", day(k), 1.0, "observed") for k in range(10, 21)
+    ]
     past = spark.createDataFrame(rows, "region string, date date, target_clean double, status string")
     ahead = [(r, day(k), False, 0.0, None, k / 100) for r in "ab" for k in range(35)]
     schema = "region string, date date, is_closed boolean, holiday double, holiday_name string, promo double"
@@ -334,5 +381,5 @@ def test_more_than_a_season_is_needed(spark, days, enough):
     if enough:
         learning.require_enough(frame, day(30), 7)
     else:
-        with pytest.raises(InputError, match="7 observed days up to .* are not more than one season of 7 days"):
+        with pytest.raises(InputError, match=r"7 observed days up to .* are not more than one season of 7 days"):
             learning.require_enough(frame, day(30), 7)

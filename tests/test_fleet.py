@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import ClassVar
@@ -103,10 +104,8 @@ class SleepsThroughErrors(Mean):
     def fit(self, history):
         until = time.monotonic() + 3
         while time.monotonic() < until:
-            try:
+            with suppress(Exception):
                 time.sleep(0.01)
-            except Exception:  # noqa: BLE001, S110
-                pass
         return super().fit(history)
 
 
@@ -185,7 +184,9 @@ def region(series: Series, closed: Sequence[int] = ()) -> Region:
         pytest.param(InfiniteQuantile(), "failed", "values that are not finite", 3, id="infinite quantile"),
         pytest.param(Explodes(), "failed", "forecast explodes: 1e+09 after a past of at most", 3, id="explodes"),
         pytest.param(ExplodingQuantile(), "failed", "explodes", 3, id="a quantile explodes"),
-        pytest.param(TooFewDays(), "failed", "forecast has shapes (1,) and (1, 3), wanted (7,) and (7, 3)", 3, id="shape"),
+        pytest.param(
+            TooFewDays(), "failed", "forecast has shapes (1,) and (1, 3), wanted (7,) and (7, 3)", 3, id="shape"
+        ),
         pytest.param(NeedsYears(), "skipped", "needs 1000 days of history, has 106 on 2024-04-15", 3, id="too short"),
         pytest.param(KeepsArrays(), "failed", "JSON", 3, id="parameters that cannot be stored"),
     ],
@@ -236,7 +237,9 @@ def test_what_is_published_obeys_the_targets_nature(model, non_negative, mean, q
 
 
 def test_closed_days_are_forecast_zero():
-    shop = region(history(), closed=[DAYS - 14, DAYS, DAYS + 6])  # the first cutoff's first day, the last's first and last
+    shop = region(
+        history(), closed=[DAYS - 14, DAYS, DAYS + 6]
+    )  # the first cutoff's first day, the last's first and last
     outcome = run_model(Mean(), shop, SeasonalNaive(), PLAN)
     zeros = {cutoff: np.flatnonzero(forecast.mean == 0).tolist() for cutoff, forecast in outcome.forecasts.items()}
     assert list(zeros.values()) == [[0], [], [0, 6]]
@@ -244,7 +247,11 @@ def test_closed_days_are_forecast_zero():
 
 
 def test_a_region_that_opens_between_cutoffs_is_forecast_from_then_on():
-    young = Series(*(part[-10:] for part in (history().dates, history().y, history().observed, history().covariates)), ("promo",), 7)
+    young = Series(
+        *(part[-10:] for part in (history().dates, history().y, history().observed, history().covariates)),
+        ("promo",),
+        7,
+    )
     outcome = run_model(Mean(), region(young), SeasonalNaive(), PLAN)
     assert list(outcome.forecasts) == list(CUTOFFS[1:])
     assert outcome.status == "ok"
@@ -306,11 +313,25 @@ def learning(spark):
         y[0] = 0.0 if name == "slow" else 30.0
         dates = [FIRST + timedelta(days=k) for k in range(DAYS + HORIZON)]
         promo = np.concatenate([series.covariates[:, 0], np.zeros(HORIZON)])
-        part = pd.DataFrame({"region": name, "date": dates, "y": y, "observed": ~np.isnan(y), "is_closed": False, "holiday_name": None, "promo": promo})
+        part = pd.DataFrame(
+            {
+                "region": name,
+                "date": dates,
+                "y": y,
+                "observed": ~np.isnan(y),
+                "is_closed": False,
+                "holiday_name": None,
+                "promo": promo,
+            }
+        )
         parts.append(part[-10 - HORIZON :] if name == "late" else part)
-    schema = "region string, date date, y double, observed boolean, is_closed boolean, holiday_name string, promo double"
+    schema = (
+        "region string, date date, y double, observed boolean, is_closed boolean, holiday_name string, promo double"
+    )
     rows = pd.concat(parts).sample(frac=1, random_state=1)
-    return spark.createDataFrame([tuple(None if v != v else v for v in r) for r in rows.itertuples(index=False)], schema).persist()
+    return spark.createDataFrame(
+        [tuple(None if v != v else v for v in r) for r in rows.itertuples(index=False)], schema
+    ).persist()
 
 
 def sorted_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -365,7 +386,9 @@ def test_the_number_of_packs_changes_no_number(learning, fleet):
 
 def test_stored_models_score_to_what_they_forecast_when_they_were_fitted(spark, learning, fleet):
     models = fleet.loc[fleet["kind"] == "model", ["region", "model", "artefact"]]
-    stored = spark.createDataFrame(list(models.itertuples(index=False, name=None)), "region string, model string, artefact string")
+    stored = spark.createDataFrame(
+        list(models.itertuples(index=False, name=None)), "region string, model string, artefact string"
+    )
     scored = score_fleet(learning, stored, task(GOOD + BAD), 3).where("kind = 'forecast'").toPandas()
     last = fleet[(fleet["kind"] == "forecast") & (fleet["cutoff"] == CUTOFFS[-1].astype(object))]
     columns = [*KEYS, "date", "y_hat", "q10", "q50", "q90", "fallback_used"]
@@ -383,7 +406,8 @@ def test_a_stored_model_that_cannot_score_is_replaced_and_marked(spark, learning
     models = task(("seasonal_naive", "test_fleet:ForgetsItsKeys"))
     rows = run_fleet(learning, models, 2).where("kind = 'model'").toPandas()
     stored = spark.createDataFrame(
-        list(rows[["region", "model", "artefact"]].itertuples(index=False, name=None)), "region string, model string, artefact string"
+        list(rows[["region", "model", "artefact"]].itertuples(index=False, name=None)),
+        "region string, model string, artefact string",
     )
     scored = score_fleet(learning, stored, models, 2).where("kind = 'forecast'").toPandas()
     mine = scored[scored["model"] == "test_fleet:ForgetsItsKeys"]

@@ -53,7 +53,10 @@ def test_defaults_are_filled_in(config):
         pytest.param("time: {horizn: 7}", "time.horizn: unknown key", "did you mean 'horizon'?", id="in a section"),
         pytest.param("closed: {weekday: [sat]}", "closed.weekday: unknown key", "'weekdays'?", id="plural"),
         pytest.param(
-            "covariates: [{name: a, known: past, colum: x}]", "covariates.0.colum: unknown key", "'column'?", id="in a list"
+            "covariates: [{name: a, known: past, colum: x}]",
+            "covariates.0.colum: unknown key",
+            "'column'?",
+            id="in a list",
         ),
         pytest.param("fleet: {}\nXX: 1", "XX: unknown key", "known keys are dataset, title", id="far from all"),
     ],

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import sys
 from dataclasses import replace
 from datetime import date, timedelta
 from types import SimpleNamespace
@@ -12,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from pyspark.sql import SparkSession
 
 from stspark import training, training_launch
 from stspark.errors import EnvironmentMistake, InputError
@@ -27,14 +24,6 @@ REGIONS = ("north", "south", "late")
 CUTOFFS = (FIRST + timedelta(days=DAYS - 8), FIRST + timedelta(days=DAYS - 1))
 TINY = TrainingConfig(epochs=2, fine_tune_epochs=1, network=NetworkConfig(channels=4, embedding=2))
 BARRIER, DRIVER = Place(barrier=True), Place(barrier=False)
-
-
-@pytest.fixture(scope="module")
-def spark():
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    session = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
-    return session
 
 
 @pytest.fixture(scope="module")

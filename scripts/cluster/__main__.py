@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import report
 from comparison import compare_tables
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
     place = Place(Path(options.home))
     for name in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(name) != signal.SIG_IGN:  # nohup
-            signal.signal(name, lambda *_: signal.raise_signal(signal.SIGINT))
+            signal.signal(name, _interrupt)
     try:
         with _alone(place):
             return _run(place, options.config, _forwarded(options))
@@ -48,6 +49,10 @@ def main(arguments: list[str]) -> int:
     except ClusterError as error:
         print(f"cluster: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _run(place: Place, config: str, more: list[str]) -> int:
