@@ -12,7 +12,7 @@ from stspark.ingest.build import KINDS, classify, kept_before
 from stspark.ingest.events import to_events
 from stspark.ingest.files import list_files
 from stspark.ingest.ledger import describe, not_yet_ingested, refuse_replaced, remove_unfinished
-from stspark.ingest.panel_rows import to_panel
+from stspark.ingest.panel_rows import covariate_columns, to_panel
 from stspark.job import Job, run_job
 from stspark.privacy import user_key
 
@@ -21,7 +21,7 @@ def main(job: Job) -> None:
     settings, store = job.settings, job.store
     kind = KINDS[settings.source.kind]
     with job.step("ingest"):
-        files = list_files(settings.source)
+        files = list_files(settings.source, covariate_columns(settings))
         new = not_yet_ingested(store, files)
         if new:
             refuse_replaced(store, new, kind.table)

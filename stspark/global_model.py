@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -18,6 +18,7 @@ from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
 from stspark.models.deep.stcnn import NetworkConfig
 from stspark.names import NAIVE
+from stspark.options import typed
 from stspark.settings import Model, Settings
 from stspark.snapshot import Manifest, write_snapshot
 from stspark.training_plan import TrainingConfig
@@ -99,18 +100,17 @@ def _scored(job: Job, run: Run, model: Model, cutoffs: Sequence[date]) -> DataFr
 
 def training_config(settings: Settings, model: Model) -> TrainingConfig:
     """The model's options over the defaults; ConfigError for an unknown or unusable one."""
-    network_keys = {f.name for f in dataclasses.fields(NetworkConfig)}
-    training_keys = {f.name for f in dataclasses.fields(TrainingConfig)} - {"gpu", "processes", "network"}
+    network = {f.name for f in dataclasses.fields(NetworkConfig)}
+    known = network | {f.name for f in dataclasses.fields(TrainingConfig)} - {"gpu", "processes", "network"}
+    where = f"models.{model.name}"
     for key in model.options:
-        if key not in network_keys | training_keys:
-            known = sorted(network_keys | training_keys)
-            raise ConfigError(
-                f"models.{model.name}.{key}", "unknown option", f"did you mean '{nearest(key, known) or known[0]}'?"
-            )
-    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in model.options.items()}
-    network = NetworkConfig(**{k: v for k, v in given.items() if k in network_keys})
-    rest = {k: v for k, v in given.items() if k in training_keys}
-    return TrainingConfig(gpu=settings.training.gpu, processes=settings.training.processes, network=network, **rest)
+        if key not in known:
+            fix = f"did you mean '{nearest(key, known) or sorted(known)[0]}'?"
+            raise ConfigError(f"{where}.{key}", "unknown option", fix)
+    given = {"gpu": settings.training.gpu, "processes": settings.training.processes}
+    rest = {key: value for key, value in model.options.items() if key not in network}
+    inner = typed(NetworkConfig, {key: value for key, value in model.options.items() if key in network}, where)
+    return dataclasses.replace(typed(TrainingConfig, given | rest, where), network=inner)
 
 
 def write_panel(job: Job, run: Run, frame: DataFrame, path: str) -> None:

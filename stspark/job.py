@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 from stspark import __version__, progress, runs, staging
-from stspark.config_file import check_files, load_settings
-from stspark.errors import InputError, UserError
+from stspark.config_file import load_settings
+from stspark.errors import UserError
+from stspark.preflight import prepare
 from stspark.session import build_session
 from stspark.settings import Settings
-from stspark.simulate import Shop, simulate
 from stspark.store import Store
 from stspark.tables import for_settings
 
@@ -81,7 +79,7 @@ def run_job(name: str, body: Callable[[Job], None], arguments: Sequence[str] | N
     options = _parse(name, arguments)
     try:
         settings = load_settings(options.config, options.set)
-        _prepare(settings)
+        prepare(settings)
         job = _open(name, settings, options)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
@@ -136,33 +134,6 @@ def _day(text: str) -> date:
         raise argparse.ArgumentTypeError(f"'{text}' is no day; write YYYY-MM-DD") from error
 
 
-def _prepare(settings: Settings) -> None:
-    """Check all that can be checked before Spark starts; write the simulated files if they are asked for."""
-    if settings.simulate:
-        options = settings.simulate if isinstance(settings.simulate, dict) else {}
-        simulate(Path(settings.source.path).parent, settings.seed, Shop(**options))
-    check_files(settings)
-    for folder in (settings.warehouse, settings.reports):
-        _must_be_writable(folder)
-
-
-def _must_be_writable(folder: str) -> None:
-    if "://" in folder:
-        return
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".write-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            folder,
-            f"cannot be written ({error.strerror})",
-            "change warehouse or reports in the config, or its permissions",
-        ) from error
-
-
 def _open(name: str, settings: Settings, options: argparse.Namespace) -> Job:
     log.info("stspark %s %s: %s", __version__, name, settings.title or settings.dataset)
     spark = build_session(f"stspark {name} {settings.dataset}")
@@ -184,7 +155,11 @@ def _start_logging() -> None:
     handler.setFormatter(Elapsed())
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)
-    logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)  # repeats errors that we show ourselves
+    for repeats in (
+        "DataFrameQueryContextLogger",
+        "SQLQueryContextLogger",
+    ):  # they repeat errors that we show ourselves
+        logging.getLogger(repeats).setLevel(logging.CRITICAL)
 
 
 def _summary(job: Job) -> str:

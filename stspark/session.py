@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
@@ -29,9 +29,10 @@ def build_session(name: str, master: str | None = None) -> SparkSession:
     builder = SparkSession.builder.appName(name)
     if master:
         builder = builder.master(master)
-    for key, value in _settings().items():
-        builder = builder.config(key, value)
     try:
+        SparkContext._ensure_initialized()  # from here on SparkConf knows what spark-submit was given
+        for key, value in _settings().items():
+            builder = builder.config(key, value)
         spark: SparkSession = builder.getOrCreate()
         spark._jvm.java.lang.Class.forName(  # type: ignore[union-attr]
             "io.delta.sql.DeltaSparkSessionExtension",

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stspark.errors import InputError, nearest
+from stspark.ingest.files import read_header
 from stspark.settings import Regions
 
 EARTH_RADIUS_KM = 6371.0088
@@ -25,6 +26,7 @@ def read_regions(settings: Regions) -> pd.DataFrame | None:
     if settings.file is None:
         return None
     path = Path(settings.file)
+    read_header(path, "UTF-8", ",")  # refuses an empty file
     raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     mapping = {ours: settings.columns.get(ours, ours) for ours in COLUMNS}
     for ours in ("region", "lat", "lng"):

@@ -70,6 +70,7 @@ class Place:
             "SPARK_HOME": str(self.spark),
             "SPARK_LOCAL_IP": LOOPBACK,
             "SPARK_LOCAL_DIRS": str(self.scratch),
+            "TMPDIR": str(self.scratch),
             "PYSPARK_PYTHON": str(python),
             "PYSPARK_DRIVER_PYTHON": str(python),
             "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",

@@ -15,7 +15,13 @@ from stspark.settings import Covariate, Settings
 
 def read_covariate(spark: SparkSession, covariate: Covariate, settings: Settings) -> DataFrame:
     """region, date and the covariate (double) from its file; InputError for a text value or a bad date."""
-    path = Path(str(covariate.file))
+    if covariate.file is None:
+        raise InputError(
+            f"covariates: '{covariate.name}'",
+            "is not in the table panel, which was ingested without it",
+            f"remove {settings.home} and run again, or give the covariate a file",
+        )
+    path = Path(covariate.file)
     source = settings.source
     header = read_header(path, source.encoding, source.separator)
     theirs = {ours: ours if ours in header else source.columns.get(ours, ours) for ours in ("region", "date")}
@@ -51,7 +57,7 @@ def add_known_future(calendar: DataFrame, panel: DataFrame | None, settings: Set
         calendar = calendar.join(given, ["region", "date"], "left")
     for covariate in wanted:
         parts = [F.col(covariate.name)] if covariate.name in calendar.columns else []
-        if covariate.file is not None:
+        if covariate.file is not None or not parts:
             file = read_covariate(calendar.sparkSession, covariate, settings).withColumnRenamed(
                 covariate.name, "_file_value"
             )

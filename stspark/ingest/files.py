@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import io
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,11 @@ class InputFile:
     header: tuple[str, ...]
 
 
-def list_files(source: Source) -> list[InputFile]:
-    """All files of the source, by name; InputError for none, an empty one, or one that lacks a column."""
+def list_files(source: Source, covariates: Sequence[str] = ()) -> list[InputFile]:
+    """All files of the source, by name; InputError for none, an empty one, or one that lacks a column.
+
+    covariates: further columns that each file needs.
+    """
     root = Path(source.path)
     paths = [root] if root.is_file() else sorted(p for p in root.glob(source.pattern) if p.is_file())
     if not paths:
@@ -37,7 +41,7 @@ def list_files(source: Source) -> list[InputFile]:
         )
     home = root.parent if root.is_file() else root
     files = [_describe(path, str(path.relative_to(home)), source) for path in paths]
-    needed = source_columns(source)
+    needed = [*source_columns(source), *covariates]
     for file in files:
         require_columns(file.path, file.header, needed)
     return files
@@ -78,7 +82,19 @@ def data_version(hashes: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()[:12]
 
 
+def _require_whole(path: Path) -> None:
+    """InputError for a gzip file that was cut short or damaged: Spark would fail on it in the middle of the work."""
+    try:
+        with gzip.open(path, "rb") as file:
+            while file.read(1 << 20):
+                continue
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(str(path), f"cannot be read to its end ({error})", "send the file again, whole") from error
+
+
 def _describe(path: Path, name: str, source: Source) -> InputFile:
     header = read_header(path, source.encoding, source.separator)
+    if path.suffix == ".gz":
+        _require_whole(path)
     with open(path, "rb") as raw:
         return InputFile(path, name, hashlib.file_digest(raw, "sha256").hexdigest(), header)

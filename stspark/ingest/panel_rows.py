@@ -6,8 +6,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from stspark.ingest import clean
+from stspark.ingest.files import SQL
 from stspark.ingest.read import FILE
 from stspark.settings import Covariate, Settings, Source
+
+
+def covariate_columns(settings: Settings) -> list[str]:
+    """Their columns that a panel's files need for its covariates; none for a source of events."""
+    if settings.source.kind == "events":
+        return []
+    ours = panel_columns(settings.source, settings.covariates)
+    return [
+        theirs for name, theirs in ours.items() if name not in settings.source.columns and not theirs.startswith(SQL)
+    ]
 
 
 def panel_columns(source: Source, covariates: tuple[Covariate, ...]) -> dict[str, str]:

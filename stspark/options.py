@@ -1,0 +1,29 @@
+"""Options of the config file as typed dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from stspark.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+
+def typed(kind: type[T], options: Mapping[str, Any], where: str) -> T:
+    """The dataclass `kind` from options; ConfigError for an unknown one (naming the nearest) or a wrong type."""
+    known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in options:
+        if key not in known:
+            near = nearest(key, known)
+            fix = f"did you mean '{near}'?" if near else f"known options are {', '.join(known)}"
+            raise ConfigError(f"{where}.{key}", "unknown option", fix)
+    try:
+        return TypeAdapter(kind).validate_python(dict(options))
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        place = ".".join([where, *(str(part) for part in found["loc"])])
+        raise ConfigError(place, f"{found['msg']} (got {found.get('input')!r})", "see docs/configuration.md") from error
