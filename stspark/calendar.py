@@ -53,19 +53,22 @@ def shopping_events(calendar: Calendar) -> list[ShoppingEvent]:
     return [e for e in events if calendar.events is None or e.slug in calendar.events]
 
 
-def _event(path: str, line: int, row: dict[str, str]) -> ShoppingEvent:
+def _event(path: str, line: int, row: dict[str, str | None]) -> ShoppingEvent:
+    name, day = (row.get("event") or "").strip(), (row.get("date") or "").strip()
     try:
+        if not name:
+            raise ValueError("the event has no name")
         return ShoppingEvent(
-            slug=re.sub(r"[^a-z0-9]+", "_", row["event"].strip().lower()).strip("_"),
-            name=row["event"].strip(),
-            day=date.fromisoformat(row["date"].strip()),
+            slug=re.sub(r"\W+", "_", name.lower()).strip("_"),
+            name=name,
+            day=date.fromisoformat(day),
             days_before=int(row.get("days_before") or 0),
             days_after=int(row.get("days_after") or 0),
             countries=tuple((row.get("countries") or "").split()),
         )
     except ValueError as error:
         raise InputError(
-            f"{path}: line {line}", str(error), "write dates as YYYY-MM-DD and days as whole numbers"
+            f"{path}: line {line}", str(error), "write a name, dates as YYYY-MM-DD and days as whole numbers"
         ) from error
 
 

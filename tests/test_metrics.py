@@ -232,6 +232,23 @@ def test_the_champions_rows_are_there_once_more_under_that_name(spark, tested):
     ]  # fmt: skip
 
 
+def test_forecasts_are_measured_when_their_days_have_come(spark):
+    """Region a's first day came, its second did not; b's came but was closed. The scale is the newest cutoff's."""
+    days = [FIRST + timedelta(days=k) for k in range(2)]
+    made = [(r, m, day, 10.0, m == "theta") for r in "ab" for m in ("seasonal_naive", "theta") for day in days]
+    forecasts = spark.createDataFrame(made, "region string, model string, date date, y_hat double, is_champion boolean")
+    actual = spark.createDataFrame(
+        [("a", days[0], 7.0), ("b", days[0], None)], "region string, date date, target double"
+    )
+    scales = [("a", days[0], 1.0), ("a", days[1], 2.0)]
+    scale = spark.createDataFrame(scales, "region string, cutoff date, scale double")
+    rows = results.with_actuals(forecasts, actual, scale).select("region", "model", "date", "y", "scale").collect()
+    models = ("champion", "seasonal_naive", "theta")
+    assert sorted((row[0], row[1]) for row in rows) == [(r, m) for r in "ab" for m in models]
+    assert {tuple(row[2:]) for row in rows if row[0] == "a"} == {(days[0], 7.0, 2.0)}
+    assert {tuple(row[2:]) for row in rows if row[0] == "b"} == {(days[0], None, None)}
+
+
 @pytest.mark.parametrize(
     ("champion", "naive", "says"),
     [

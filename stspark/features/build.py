@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
@@ -11,6 +12,7 @@ from pyspark.sql import functions as F
 from stspark import calendar as days_known
 from stspark.errors import InputError
 from stspark.features import covariates, history, panel
+from stspark.ingest.files import read_header
 from stspark.settings import Settings
 from stspark.space import complete, read_regions
 
@@ -65,7 +67,8 @@ def listed_closures(spark: SparkSession, settings: Settings) -> DataFrame | None
     """region (null = all), date from the configured file."""
     if settings.closed.file is None:
         return None
-    raw = pd.read_csv(settings.closed.file, dtype=str)
+    read_header(Path(settings.closed.file), "UTF-8", ",")  # refuses an empty file
+    raw = pd.read_csv(settings.closed.file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     if missing := [c for c in ("region", "date") if c not in raw.columns]:
         raise InputError(settings.closed.file, f"has no column '{missing[0]}'", "its columns are region and date")
     day = pd.to_datetime(raw["date"], errors="coerce", format="%Y-%m-%d")

@@ -36,7 +36,7 @@ def read_covariate(spark: SparkSession, covariate: Covariate, settings: Settings
         F.struct("region", "date", "value").cast("string").alias("_shown"),
         (F.nullif("value", F.lit("")).isNotNull()).alias("_given"),
     )
-    bad = typed.where("date is null or (_given and " + f"`{covariate.name}` is null)").first()
+    bad = typed.where(f"date is null or (_given and (`{covariate.name}` is null or isnan(`{covariate.name}`)))").first()
     if bad is not None:
         raise InputError(
             f"{path}: {theirs['value']}", f"row {bad['_shown']} does not hold a date and a number", "mend the row"
