@@ -20,16 +20,14 @@ def daily_totals(events: DataFrame, target: Target) -> DataFrame:
     """
     counted = F.col("event_type").isin(list(target.event_types))
     bought = F.col("event_type") == "order"
-    order_id = F.coalesce("order_id", "event_id")
+    order_id, paid = F.coalesce("order_id", "event_id"), F.when(bought, F.col("amount"))
     daily = events.groupBy("region", "date").agg(
         F.count_distinct(F.when(bought, order_id)).alias("orders"),
         F.count_distinct("user_id").alias("users"),
         F.round(F.coalesce(F.sum(F.when(counted, F.col("quantity"))), F.lit(0.0)), 6).alias("units"),
         F.round(F.coalesce(F.sum(F.when(counted, F.col("amount"))), F.lit(0.0)), 6).alias("amount"),
         F.count_if(counted).alias("events"),
-        F.round(
-            F.try_divide(F.sum(F.when(bought, F.col("amount"))), F.sum(F.when(bought, F.col("quantity")))), 6
-        ).alias("price"),
+        F.round(F.try_divide(F.sum(paid), F.sum(F.when(paid.isNotNull(), F.col("quantity")))), 6).alias("price"),
     )
     return daily.withColumn("target", F.col(target.measure).cast("double")).drop("amount", "events")
 

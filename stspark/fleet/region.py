@@ -22,8 +22,8 @@ STATE = "state"
 """Entry of a model's parameters that is for scoring only, not for reading."""
 
 
-class FitTimeout(Exception):
-    """A fit took longer than it may."""
+class FitTimeout(BaseException):
+    """A fit took longer than it may; not an Exception, so that a model that swallows those is stopped as well."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Region:
         """What is known on `cutoff` of the `horizon` days after it."""
         start = int(np.searchsorted(self.ahead.dates, cutoff, side="right"))
         span = slice(start, start + horizon)
-        known = Future(self.ahead.dates[span], self.ahead.covariates[span], self.ahead.holidays[span])
+        known = Future(self.ahead.dates[span].copy(), self.ahead.covariates[span].copy(), self.ahead.holidays[span])
         return known, self.closed[span]
 
 
@@ -122,7 +122,7 @@ def _forecast(model: Forecaster, outcome: Outcome, history: Series, region: Regi
         if outcome.parameters is None or not model.carries_forward:
             outcome.parameters = None
             outcome.fits += 1
-            outcome.parameters = model.fit(history)
+            outcome.parameters = storable(model.fit(history))
         return score(model, outcome.parameters, history, region, plan)
 
 
@@ -143,12 +143,22 @@ def sound(made: Forecast, history: Series, closed: np.ndarray[Any, np.dtype[np.b
     if not (np.isfinite(made.mean).all() and np.isfinite(made.quantiles).all()):
         raise ValueError("forecast holds values that are not finite")
     largest = float(np.abs(history.y).max())
-    if np.abs(made.mean).max() > EXPLOSIVE * max(largest, 1.0):
-        raise ValueError(f"forecast explodes: {np.abs(made.mean).max():.3g} after a past of at most {largest:.3g}")
+    reach = float(max(np.abs(made.mean).max(), np.abs(made.quantiles).max()))
+    if reach > EXPLOSIVE * max(largest, 1.0):
+        raise ValueError(f"forecast explodes: {reach:.3g} after a past of at most {largest:.3g}")
     floor = 0.0 if plan.non_negative else -np.inf
     mean = np.where(closed, 0.0, np.maximum(made.mean, floor))
     quantiles = np.where(closed[:, None], 0.0, np.maximum(np.sort(made.quantiles, axis=1), floor))
     return Forecast(mean, quantiles)
+
+
+def storable(parameters: Parameters) -> Parameters:
+    """The parameters, if they can be stored as JSON; else ValueError."""
+    try:
+        json.dumps(parameters, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"parameters cannot be stored as JSON: {error}") from error
+    return parameters
 
 
 class _Skipped(Exception):

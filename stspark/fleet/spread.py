@@ -48,7 +48,9 @@ def fleet_task(settings: Settings, names: Sequence[str], cutoffs: Sequence[date]
         settings.fleet.fit_seconds,
     )
     models = tuple((m.name, m.options) for m in settings.regional_models)
-    return FleetTask(models, tuple(names), settings.time.season, plan)
+    task = FleetTask(models, tuple(names), settings.time.season, plan)
+    task.build()  # a model that cannot be built is refused here, not on the workers
+    return task
 
 
 def run_fleet(frame: DataFrame, task: FleetTask, packs: int) -> DataFrame:
@@ -140,10 +142,14 @@ def _scored(model: Forecaster, artefact: str | None, region: Region, naive: Fore
     cutoff = plan.cutoffs[-1]
     outcome = Outcome()
     if artefact:
-        outcome.forecasts[cutoff] = score(model, json.loads(artefact), region.series, region, plan)
-    else:
-        outcome.fallbacks[cutoff] = NAIVE
-        outcome.forecasts[cutoff] = score(naive, naive.fit(region.series), region.series, region, plan)
+        try:
+            outcome.forecasts[cutoff] = score(model, json.loads(artefact), region.series.until(cutoff), region, plan)
+            return outcome
+        except Exception as error:  # noqa: BLE001  a model that cannot score costs only itself, and the row says so
+            outcome.note("failed", f"{error!r} when scoring")
+    history = region.series.until(cutoff)
+    outcome.fallbacks[cutoff] = NAIVE
+    outcome.forecasts[cutoff] = score(naive, naive.fit(history), history, region, plan)
     return outcome
 
 

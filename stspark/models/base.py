@@ -39,13 +39,13 @@ class Series:
         return len(self.y)
 
     def until(self, cutoff: np.datetime64) -> Series:
-        """The same region as known on `cutoff`: rows dated on or before it."""
+        """The same region as known on `cutoff`: copies of the rows dated on or before it."""
         n = int(np.searchsorted(self.dates, cutoff, side="right"))
         return Series(
-            self.dates[:n],
-            self.y[:n],
-            self.observed[:n],
-            self.covariates[:n],
+            self.dates[:n].copy(),
+            self.y[:n].copy(),
+            self.observed[:n].copy(),
+            self.covariates[:n].copy(),
             self.names,
             self.season,
             self.holidays[:n],
