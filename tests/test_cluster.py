@@ -119,6 +119,7 @@ def test_the_cluster_gives_the_numbers_of_the_local_run(small_config, home):
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminated"])
 def test_an_interrupted_cluster_leaves_nothing_running(small_config, home, how):
     command = script("--config", str(small_config), "--home", str(home))
@@ -138,6 +139,7 @@ def test_an_interrupted_cluster_leaves_nothing_running(small_config, home, how):
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_two_clusters_live_side_by_side(module, tmp_path):
     place, processes, standalone = module("place"), module("processes"), module("standalone")
     families, urls = [], []

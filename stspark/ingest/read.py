@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -47,7 +48,7 @@ def _read_group(spark: SparkSession, source: Source, header: tuple[str, ...], fi
 def _csv(spark: SparkSession, paths: Sequence[Path], header: Sequence[str], encoding: str, separator: str) -> DataFrame:
     schema = StructType([StructField(c, StringType()) for c in (*header, CORRUPT)])
     return spark.read.csv(
-        [p.resolve().as_uri() for p in paths],
+        [location(p) for p in paths],
         schema=schema,
         header=True,
         sep=separator,
@@ -62,6 +63,11 @@ def _csv(spark: SparkSession, paths: Sequence[Path], header: Sequence[str], enco
     )
 
 
+def location(path: Path) -> str:
+    """The file's place as Spark takes it: not percent-encoded, and with the signs of a pattern escaped."""
+    return "file://" + re.sub(r"([\[\]{}*?\\])", r"\\\1", path.resolve().as_posix())
+
+
 def _file_name(names: dict[str, str]) -> Column:
     """The file's name relative to the source's folder."""
     prefix = min(len(path) - len(name) for path, name in names.items())
@@ -72,7 +78,7 @@ def _file_name(names: dict[str, str]) -> Column:
 def count_lines(spark: SparkSession, source: Source, files: Sequence[InputFile]) -> DataFrame:
     """source_file, rows_read: lines that are not blank, less the header; an independent count of rows."""
     names = {f.path.resolve().as_posix(): f.name for f in files}
-    lines = spark.read.text([f.path.resolve().as_uri() for f in files]).where("trim(value) <> ''")
+    lines = spark.read.text([location(f.path) for f in files]).where("trim(value) <> ''")
     return lines.groupBy(_file_name(names).alias("source_file")).agg((F.count("*") - 1).alias("rows_read"))
 
 
