@@ -27,7 +27,16 @@ def read_regions(settings: Regions) -> pd.DataFrame | None:
         return None
     path = Path(settings.file)
     read_header(path, "UTF-8", ",")  # refuses an empty file
-    raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    try:
+        raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except pd.errors.ParserError as error:
+        raise InputError(
+            str(path), " ".join(str(error).split()), "give every line as many fields as the header"
+        ) from error
+    if not isinstance(raw.index, pd.RangeIndex):  # pandas takes a surplus first field for an index
+        raise InputError(
+            str(path), "has more fields in its lines than in its header", "give every line as many fields as the header"
+        )
     mapping = {ours: settings.columns.get(ours, ours) for ours in COLUMNS}
     for ours in ("region", "lat", "lng"):
         if mapping[ours] not in raw.columns:
@@ -36,6 +45,8 @@ def read_regions(settings: Regions) -> pd.DataFrame | None:
                 str(path), f"has no column '{mapping[ours]}'", f"nearest is '{near}'; mend regions.columns"
             )
     table = pd.DataFrame({ours: raw[theirs].str.strip() for ours, theirs in mapping.items() if theirs in raw.columns})
+    others = [c for c in table.columns if c not in ("region", "lat", "lng")]
+    table[others] = table[others].replace("", None)
     for axis, bound in (("lat", 90.0), ("lng", 180.0)):
         number = pd.to_numeric(table[axis], errors="coerce")
         bad = number.isna() | (number.abs() > bound)
@@ -47,8 +58,9 @@ def read_regions(settings: Regions) -> pd.DataFrame | None:
                 f"use degrees within ±{bound:g}",
             )
         table[axis] = number
-    others = {c: "first" for c in table.columns if c not in ("region", "lat", "lng")}
-    table = table.groupby("region", as_index=False).agg({"lat": "median", "lng": "median", **others})
+    table = table.groupby("region", as_index=False).agg(
+        {"lat": "median", "lng": "median", **dict.fromkeys(others, "first")}
+    )
     if settings.only is not None:
         table = table[table["region"].isin(settings.only)]
     return complete(table, settings)
