@@ -92,7 +92,7 @@ class Store:
             )
         if table.clustered:
             builder = builder.clusterBy(*table.clustered)
-        builder.execute()
+        _retrying(builder.execute, name)  # a twin may make it at the same time
 
     def replace(self, name: str, frame: DataFrame, where: str | None = None) -> None:
         """Replace the table's rows, or those that satisfy `where`, in one commit: twice is once."""
@@ -138,7 +138,8 @@ class Store:
         self.spark.sql(f"create database if not exists `{database}`")
         there = [name for name in self.tables if self.exists(name)]
         for name in there:
-            self.spark.sql(f"create table if not exists `{database}`.`{name}` using delta location '{self.path(name)}'")
+            location = self.path(name).replace("\\", "\\\\").replace("'", "\\'")
+            self.spark.sql(f"create table if not exists `{database}`.`{name}` using delta location '{location}'")
         if {"forecasts", "runs"} <= set(there):
             self.spark.sql(f"create or replace view `{database}`.forecast_latest as {latest_query(database)}")
             there.append("forecast_latest")

@@ -28,14 +28,29 @@ MODELS = (
 sys.path.append(str(ROOT / "jobs"))  # as spark-submit does with a job's folder
 
 
+KNOWN_BUGS = {
+    "test_rows_that_cannot_be_used_are_the_users_mistake[fails on a value]": "a cast that fails ends in Spark's error",
+    "test_a_column_named_twice_in_the_header_is_named": "a header that repeats a name ends in Spark's error",
+    "test_another_rule_cleans_the_files_anew": "files ingested under other rules are not read again",
+    **{
+        f"test_an_encoding_that_cannot_be_read_is_named[{name}]": "Spark's own list of encodings is not checked"
+        for name in ("latin-1", "windows-1252", "klingon")
+    },
+    "test_another_warehouse_of_the_same_name_takes_the_old_ones_place": "a table once registered keeps its old place",
+}
+"""Mistakes that the tests found and that are not mended yet: expected failures; one that passes must be struck off."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the session (spark), and what needs the run of the pipeline (slow)."""
+    """Mark what needs the session (spark), what needs the run of the pipeline (slow), and what is known to fail."""
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
         if used & {"spark", "small_run"}:
             item.add_marker("spark")
         if "small_run" in used:
             item.add_marker("slow")
+        if item.name in KNOWN_BUGS:
+            item.add_marker(pytest.mark.xfail(reason=KNOWN_BUGS[item.name], strict=True))
 
 
 @pytest.fixture(scope="session")
@@ -139,24 +154,3 @@ def small_run(spark, tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
     arguments = small_arguments(home)
     ran = run_job("pipeline", *arguments)
     return SmallRun(arguments, home / "simulated", home / "warehouse/small", home / "reports", ran, spark)
-
-
-KNOWN_BUGS = {
-    "test_a_time_without_an_offset_is_in_the_sources_zone[offset in hours]": "only offsets written +HH:MM or Z are recognised",
-    "test_a_time_without_an_offset_is_in_the_sources_zone[offset with one digit]": "only offsets written +HH:MM or Z are recognised",
-    "test_a_time_without_an_offset_is_in_the_sources_zone[GMT]": "only offsets written +HH:MM or Z are recognised",
-    "test_a_time_without_an_offset_is_in_the_sources_zone[a named zone]": "only offsets written +HH:MM or Z are recognised",
-    "test_rows_that_cannot_be_used_are_the_users_mistake[fails on a value]": "a rule's cast that fails ends in Spark's error",
-    "test_a_column_named_twice_in_the_header_is_named": "a header that repeats a name ends in Spark's error",
-    "test_a_line_of_tabs_is_counted_or_blank_but_never_lost": "a line of tabs is counted as a row that Spark skips",
-    "test_another_rule_cleans_the_files_anew": "files ingested under other rules are not read again",
-    "test_an_encoding_that_cannot_be_read_is_named": "Spark's own list of encodings is not checked beforehand",
-}
-"""Mistakes that the tests found and that are not mended yet: shown as expected failures, with the reason."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        for name, reason in KNOWN_BUGS.items():
-            if item.name.startswith(name):
-                item.add_marker(pytest.mark.xfail(reason=reason, strict=False))

@@ -66,7 +66,7 @@ def parse_times(frame: DataFrame, column: str, timezone: str) -> tuple[DataFrame
     """Parse instants: with an offset of their own, else in `timezone`; anything else is `bad_time`."""
     text = F.col(column)
     instant = text.try_cast("timestamp")
-    has_offset = text.rlike(r"(?i):\d{2}.*(z|utc|[+-]\d{2}:?\d{2})$")
+    has_offset = text.rlike(r"(?i):\d{2}.*(z|utc|gmt|[+-]\d{1,2}(:?\d{2})?|[a-z]+/[\w/+-]+)$")
     utc = F.when(has_offset, instant).otherwise(F.to_utc_timestamp(instant, timezone))
     whole = F.when(text.rlike(r"^\d{4}-\d{1,2}-\d{1,2}"), instant if timezone == "UTC" else utc)
     bad = F.col(text_of(column)).isNotNull() & F.col(column).isNull()

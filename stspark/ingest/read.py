@@ -78,7 +78,7 @@ def _file_name(names: dict[str, str]) -> Column:
 def count_lines(spark: SparkSession, source: Source, files: Sequence[InputFile]) -> DataFrame:
     """source_file, rows_read: lines that are not blank, less the header; an independent count of rows."""
     names = {f.path.resolve().as_posix(): f.name for f in files}
-    lines = spark.read.text([location(f.path) for f in files]).where("trim(value) <> ''")
+    lines = spark.read.text([location(f.path) for f in files]).where(F.col("value").rlike(r"[^\x00-\x20]"))
     return lines.groupBy(_file_name(names).alias("source_file")).agg((F.count("*") - 1).alias("rows_read"))
 
 
