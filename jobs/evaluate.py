@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import sys
 
-from stspark.report.build import write_report
-
 from stspark import metrics
 from stspark.fleet import results
 from stspark.job import Job, run_job
+from stspark.report.build import write_report
 from stspark.tracking import log_run
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from stspark.features import build, covariates
+from stspark.features import build, covariates, edge
 from stspark.features.panel import daily_totals
 from stspark.job import Job, run_job
 from stspark.space import nearest_edges
@@ -32,7 +32,9 @@ def main(job: Job) -> None:
         store.replace("calendar", build.build_calendar(spark, store.read("regions"), panel, span, settings))
         days = build.build_region_day(daily, store.read("calendar"), store.read("region_edges"), span, settings)
         store.replace("region_day", covariates.add_past_only(days, panel, settings))
+        doubtful = edge.doubtful_edge(edge.daily_sums(daily, span[1]))
     job.summary["regions"] = f"{len(regions):,}, {span[0]} to {span[1]}"
+    job.summary |= {"edge": str(doubtful)} if doubtful else {}
 
 
 if __name__ == "__main__":

@@ -49,7 +49,10 @@ def write(snapshot, folder):
     manifest, days = snapshot.manifest, snapshot.manifest.n_history
     rows = [
         (
-            r, t, snapshot.y[t, r] if t < days else None, bool(t < days and snapshot.observed[t, r]),
+            r,
+            t,
+            snapshot.y[t, r] if t < days else None,
+            bool(t < days and snapshot.observed[t, r]),
             snapshot.covariates[t, r, 0],
         )
         for t in range(manifest.n_total)

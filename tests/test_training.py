@@ -31,11 +31,15 @@ def snapshot_path(spark, tmp_path_factory):
     """A snapshot that Spark wrote: weekly demand, `late` opens on day 65, calendar rows after the history."""
     t = np.arange(DAYS + HORIZON)
     rows = pd.concat(
-        pd.DataFrame({
-            "region_index": np.int32(r), "date_index": t.astype("int32"), "promotion": (t % 5 == 0) * 1.0,
-            "y": np.where(t < DAYS, 10.0 * (r + 1) * (1 + 0.3 * np.sin(2 * np.pi * t / 7)), np.nan),
-            "observed": t < DAYS,
-        })
+        pd.DataFrame(
+            {
+                "region_index": np.int32(r),
+                "date_index": t.astype("int32"),
+                "promotion": (t % 5 == 0) * 1.0,
+                "y": np.where(t < DAYS, 10.0 * (r + 1) * (1 + 0.3 * np.sin(2 * np.pi * t / 7)), np.nan),
+                "observed": t < DAYS,
+            }
+        )
         for r in range(len(REGIONS))
     )
     rows = rows[(rows["region_index"] < 2) | (rows["date_index"] >= 65)]
@@ -72,7 +76,10 @@ def slots(monkeypatch):
         pytest.param(a_spark("local[2]"), (2, True), "never", BARRIER, id="a GPU not wanted"),
         pytest.param(a_spark(), (2, True), "auto", BARRIER, id="a driver's GPU is no executor's"),
         pytest.param(
-            a_spark(spark_task_resource_gpu_amount="1"), (2, False), "always", Place(True, True, True),
+            a_spark(spark_task_resource_gpu_amount="1"),
+            (2, False),
+            "always",
+            Place(True, True, True),
             id="tasks with GPUs",
         ),
     ],
@@ -162,7 +169,9 @@ def test_barrier_stage_and_driver_train_to_the_same_bits(spark, snapshot_path, t
     rows = training.score(spark, snapshot_path, result.checkpoints, CUTOFFS, horizon=5).toPandas()
     assert list(rows.columns) == ["cutoff", "region", "date", "horizon", "y_hat", "q10", "q97_5"]
     assert rows.groupby(["cutoff", "region"]).size().to_dict() == {
-        (CUTOFFS[0], "north"): 5, (CUTOFFS[0], "south"): 5, **{(CUTOFFS[1], region): 5 for region in REGIONS}
+        (CUTOFFS[0], "north"): 5,
+        (CUTOFFS[0], "south"): 5,
+        **{(CUTOFFS[1], region): 5 for region in REGIONS},
     }
     assert (rows["q10"] <= rows["y_hat"]).all()
     assert (rows["y_hat"] <= rows["q97_5"]).all()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from stspark.names import CLOSED, IMPUTED, MISSING, OBSERVED
+from stspark.features.edge import doubtful_edge
+from stspark.names import ALL_REGIONS, CLOSED, IMPUTED, MISSING, OBSERVED
 from stspark.report.data import ReportData, rows_of
 from stspark.report.markup import Html, join, tag
 from stspark.report.plot import label, picture
@@ -63,8 +64,16 @@ def _days(data: ReportData) -> Html:
                 "zero demand are three different things.",
             ),
             _stack([(s, n, s) for s, n in counts.items()]),
+            _edge(data),
         ]
     )
+
+
+def _edge(data: ReportData) -> Html:
+    """A warning where the last days of the data look incomplete."""
+    all_days = data.days[(data.days["region"] == ALL_REGIONS) & (data.days["date"] <= data.facts.as_of)]
+    edge = doubtful_edge(all_days.set_index("date")["target"].sort_index().asfreq("D"))
+    return Html("") if edge is None else tag("p", f"▲ {str(edge)[0].upper()}{str(edge)[1:]}.", class_="worse")
 
 
 def _stack(parts: list[tuple[str, int, str]]) -> Html:
