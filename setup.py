@@ -16,6 +16,7 @@ REQUIRED = [
     "pyarrow",  # moves rows between Spark and pandas, and writes the training snapshot
     "numpy",  # the arithmetic of the models
     "holidays",  # public holidays of each region's country, offline
+    "scipy",  # non-negative least squares, normal scores
     "statsforecast",  # seasonal naive, AutoETS, AutoARIMA, SARIMA, Theta
     "prophet",  # the Prophet model
     "torch",  # the global network, ST-CNN
@@ -26,6 +27,7 @@ REQUIRED = [
 
 DEVELOPMENT = [
     "pytest",  # runs the tests
+    "hierarchicalforecast",  # the oracle of the reconciliation's tests
     "ruff",  # lint and import order
     "mypy",  # types, strict on stspark
     "pandas-stubs",  # types of pandas, and of what Spark hands over as pandas
