@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import sys
 
-from stspark import metrics
+from pyspark.sql import DataFrame
+
 from stspark.fleet import results
 from stspark.job import Job, run_job
+from stspark.metrics.measure import measure, measure_sums, with_champion, with_slices
+from stspark.metrics.scale import naive_scale
+from stspark.metrics.slices import day_types, demand_classes
 from stspark.report.build import write_report
 from stspark.tracking import log_run
 
@@ -20,17 +24,25 @@ def main(job: Job) -> None:
     with job.step("evaluate"):
         region_day = store.read("region_day")
         backtests = results.require_run(store.read("backtests"), run.run_id)
-        scale = metrics.naive_scale(region_day, backtests.select("cutoff").distinct(), settings.time.season)
-        tested = metrics.with_champion(backtests, results.champions_by_cutoff(backtests)).join(
+        scale = naive_scale(region_day, backtests.select("cutoff").distinct(), settings.time.season)
+        tested = with_champion(backtests, results.champions_by_cutoff(backtests)).join(
             scale, ["region", "cutoff"], "left"
         )
-        measured = metrics.measure(tested, settings.quantiles, run.run_id, "backtest")
         came = results.with_actuals(store.read("forecasts").where(f"run_id = '{run.run_id}'"), region_day, scale)
-        measured = measured.unionByName(metrics.measure(came, settings.quantiles, run.run_id, "actuals"))
+        measured = _measured(job, tested, "backtest").unionByName(_measured(job, came, "actuals"))
         store.replace("metrics", measured, f"run_id = '{run.run_id}'")
     job.summary["error"] = results.describe_errors(store.read("metrics"), run.run_id)
     job.report = write_report(job, run)
     job.mlflow_run = log_run(job, run)
+
+
+def _measured(job: Job, rows: DataFrame, source: str) -> DataFrame:
+    """All metrics of rows with actuals: by region, horizon, kind of day and demand, and of the sums over regions."""
+    store, run = job.store, job.open_run()
+    demand = demand_classes(store.read("region_day").where(f"date <= '{run.as_of}'"))
+    sliced = with_slices(rows, day_types(store.read("calendar")), demand)
+    alone = measure(sliced, job.settings.quantiles, run.run_id, source)
+    return alone.unionByName(measure_sums(rows, store.read("regions").select("region", "parent"), run.run_id, source))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 NAIVE = "seasonal_naive"
 CHAMPION = "champion"
 """The region's chosen model, where a table or metric speaks of it as one."""
+COMBINATION = "combination"
+"""The weighted mean of all models, as a model of its own."""
 GLOBAL_MODELS = ("stcnn",)
 
 OBSERVED, CLOSED, MISSING, IMPUTED = "observed", "closed", "missing", "imputed"

@@ -262,11 +262,13 @@ METRICS = Table(
     _columns(
         run_id="string: run",
         source="string: backtest, or actuals for forecasts whose days have come",
-        level="string: region, or all for all regions together",
-        region="string: region; * = all",
+        level="string: region; all = region-days of all regions together; total, parent = of the regions' sums; "
+        "weekday, day_type (event, ordinary), demand (smooth, erratic, intermittent, lumpy) = part of all region-days",
+        region="string: region, parent, weekday, type of day or class of demand; * = level all, total = level total",
         model="string: model; champion = each region's chosen one",
         horizon="int: days after the cutoff; 0 = the whole horizon",
-        metric="string: mae, wape, bias, mase, pinball, coverage_80 and others",
+        metric="string: mae, rmse, mse, mape, smape, wape, accuracy (1 - wape), bias, mase, rmsse, pinball, sql, crps, "
+        "and of each central interval coverage_80, width_80, winkler_80; defined in stspark/metrics/definitions.py",
         value="double: the metric's value",
         n="bigint: region-days that it was computed from",
     ),

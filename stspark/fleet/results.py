@@ -90,7 +90,8 @@ def require_run(frame: DataFrame, run_id: str) -> DataFrame:
 def with_actuals(forecasts: DataFrame, region_day: DataFrame, scale: DataFrame) -> DataFrame:
     """Forecasts whose days have come, beside y and their region's newest scale; champions once more by that name."""
     actual = region_day.select("region", "date", F.col("target").alias("y"))
-    newest = scale.groupBy("region").agg(F.max_by("scale", "cutoff").alias("scale"))
+    newest = scale.groupBy("region").agg(*(F.max_by(name, "cutoff").alias(name) for name in ("scale", "scale_squared")))
+    forecasts = forecasts.withColumn("cutoff", F.col("as_of"))
     rows = forecasts.join(actual, ["region", "date"]).join(newest, "region", "left")
     return rows.unionByName(rows.where("is_champion").withColumn("model", F.lit(CHAMPION)))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from stspark.metrics import central_intervals
+from stspark.metrics.definitions import central_intervals
 from stspark.names import CLOSED, IMPUTED, MISSING, quantile_column
 from stspark.report.data import rows_of
 from stspark.report.markup import Html, join, tag
