@@ -164,6 +164,9 @@ class Fleet(Section):
     packs: int | None = Field(default=None, ge=1)
     """Number of tasks; by default four a slot."""
     fit_seconds: int = Field(default=60, ge=1)
+    fit_megabytes: int = Field(default=2048, ge=64)
+    isolation: Literal["process", "none"] = "process"
+    """process: fits run in a child of the worker, which can be killed; none: in the worker itself."""
 
 
 class Training(Section):

@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from stspark.errors import ConfigError
-from stspark.fleet.region import Plan, Region, run_model
+from stspark.fleet.attempt import Plan, Region
+from stspark.fleet.region import run_model
 from stspark.fleet.spread import FleetTask, fleet_task, outcome_rows, run_fleet, score_fleet
 from stspark.models.base import Forecast, Future, Parameters, Series
 from stspark.models.regional.registry import build, known
@@ -298,7 +299,7 @@ def task(models: Sequence[str]) -> FleetTask:
     settings = Settings.model_validate({
         "dataset": "shop", "source": {"kind": "events", "path": "x", "columns": {"event_time": "t", "region": "r"}},
         "target": {"name": "sales"}, "models": [{"name": name} for name in models], "quantiles": QUANTILES,
-        "fleet": {"fit_seconds": 1}, "time": {"horizon": HORIZON},
+        "fleet": {"fit_seconds": 1, "fit_megabytes": 200}, "time": {"horizon": HORIZON},
     })  # fmt: skip
     return fleet_task(settings, ["promo"], [cutoff.astype(object) for cutoff in CUTOFFS])
 
@@ -377,6 +378,19 @@ def test_a_stand_in_says_so_and_has_the_naives_values(fleet):
 def test_failing_models_change_nothing_for_the_others(learning, fleet):
     alone = run_fleet(learning, task(GOOD), 2).toPandas()
     pd.testing.assert_frame_equal(sorted_rows(alone), sorted_rows(fleet[fleet["model"].isin(GOOD)]))
+
+
+def test_models_that_hang_crash_or_eat_memory_in_compiled_code_end_well(learning, fleet):
+    """One spins for ever, one ends its worker, one crashes, one exhausts its memory: each loses itself only."""
+    bad = [f"test_isolation:{c}" for c in ("SpinsInC", "Exits", "Segfaults", "Hoards")]
+    rows = run_fleet(learning.where("region in ('north', 'late')"), task((*GOOD, *bad)), 2).toPandas()
+    mine = fleet[fleet["model"].isin(GOOD) & fleet["region"].isin(["north", "late"])]
+    pd.testing.assert_frame_equal(sorted_rows(rows[rows["model"].isin(GOOD)]), sorted_rows(mine))
+    models = rows[rows["kind"] == "model"].set_index(["model", "region"])
+    assert models.loc[bad[0], "status"].tolist() == ["timeout"] * 2
+    assert (models.loc[bad[1:], "status"] == "failed").all()
+    assert (models.loc[bad, "fallback_used"] == "seasonal_naive").all()
+    assert models["error"].loc[(bad[2], "late")] == "its process was killed by SIGSEGV at cutoff 2024-04-22"
 
 
 def test_the_number_of_packs_changes_no_number(learning, fleet):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
@@ -16,7 +17,9 @@ from pyspark.sql.types import StructType
 
 from stspark.columns import schema_of
 from stspark.features.learning import in_packs
-from stspark.fleet.region import Outcome, Plan, Region, run_model, score
+from stspark.fleet.attempt import Attempt, Plan, Region, attempt_here
+from stspark.fleet.isolation import Child
+from stspark.fleet.region import Outcome, run_model, stand_in, tried
 from stspark.models.base import Forecast, Forecaster, Future, Series
 from stspark.models.regional.registry import build
 from stspark.names import NAIVE, quantile_column
@@ -33,6 +36,7 @@ class FleetTask:
     names: tuple[str, ...]
     season: int
     plan: Plan
+    isolated: bool = True
 
     def build(self) -> dict[str, Forecaster]:
         return {name: build(name, options) for name, options in self.models}
@@ -46,9 +50,10 @@ def fleet_task(settings: Settings, names: Sequence[str], cutoffs: Sequence[date]
         settings.quantiles,
         settings.target.non_negative,
         settings.fleet.fit_seconds,
+        settings.fleet.fit_megabytes,
     )
     models = tuple((m.name, m.options) for m in settings.regional_models)
-    task = FleetTask(models, tuple(names), settings.time.season, plan)
+    task = FleetTask(models, tuple(names), settings.time.season, plan, settings.fleet.isolation == "process")
     task.build()  # a model that cannot be built is refused here, not on the workers
     return task
 
@@ -117,39 +122,49 @@ def to_region(rows: pd.DataFrame, task: FleetTask) -> Region:
     return Region(str(rows["region"].iloc[0]), series, Future(dates, covariates, holidays), closed)
 
 
+@contextmanager
+def _attempts(models: Mapping[str, Forecaster], task: FleetTask) -> Iterator[Attempt]:
+    """How this task tries its models: in a child that can be killed, or in the worker itself."""
+    if not task.isolated:
+        yield attempt_here
+        return
+    with Child(list(models.values()), task.plan) as child:
+        yield child.attempt
+
+
 def _fit_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.DataFrame]:
     models = task.build()
-    naive = models[NAIVE]
-    for rows in _regions(batches):
-        region = to_region(rows, task)
-        for name, model in models.items():
-            yield outcome_rows(region.name, name, run_model(model, region, naive, task.plan), task.plan)
+    with _attempts(models, task) as attempt:
+        for rows in _regions(batches):
+            region = to_region(rows, task)
+            for name, model in models.items():
+                outcome = run_model(model, region, models[NAIVE], task.plan, attempt)
+                yield outcome_rows(region.name, name, outcome, task.plan)
 
 
 def _score_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.DataFrame]:
     models = task.build()
-    for rows in _regions(batches):
-        region = to_region(rows, task)
-        stored: dict[str, str] = json.loads(rows["artefacts"].iloc[0] or "{}")
-        for name, model in models.items():
-            yield outcome_rows(
-                region.name, name, _scored(model, stored.get(name), region, models[NAIVE], task.plan), task.plan
-            )
+    with _attempts(models, task) as attempt:
+        for rows in _regions(batches):
+            region = to_region(rows, task)
+            stored: dict[str, str] = json.loads(rows["artefacts"].iloc[0] or "{}")
+            for name, model in models.items():
+                outcome = _scored(model, stored.get(name), region, models[NAIVE], (task.plan, attempt))
+                yield outcome_rows(region.name, name, outcome, task.plan)
 
 
-def _scored(model: Forecaster, artefact: str | None, region: Region, naive: Forecaster, plan: Plan) -> Outcome:
+def _scored(
+    model: Forecaster, artefact: str | None, region: Region, naive: Forecaster, how: tuple[Plan, Attempt]
+) -> Outcome:
     """The forecast of the as-of day from a stored model, or from the naive where there is none."""
+    plan, attempt = how
     cutoff = plan.cutoffs[-1]
     outcome = Outcome()
-    if artefact:
-        try:
-            outcome.forecasts[cutoff] = score(model, json.loads(artefact), region.series.until(cutoff), region, plan)
-            return outcome
-        except Exception as error:  # noqa: BLE001  a model that cannot score costs only itself, and the row says so
-            outcome.note("failed", f"{error!r} when scoring")
-    history = region.series.until(cutoff)
-    outcome.fallbacks[cutoff] = NAIVE
-    outcome.forecasts[cutoff] = score(naive, naive.fit(history), history, region, plan)
+    made = tried(outcome, attempt, (model, json.loads(artefact), region, cutoff, plan)) if artefact else None
+    if made is None:
+        stand_in(outcome, naive, region, cutoff, plan)
+    else:
+        outcome.forecasts[cutoff] = made.forecast
     return outcome
 
 
