@@ -30,7 +30,8 @@ def main(job: Job) -> None:
             spark.createDataFrame(nearest_edges(regions, settings.regions.neighbours), REGION_EDGES.schema()),
         )
         store.replace("calendar", build.build_calendar(spark, store.read("regions"), panel, span, settings))
-        days = build.build_region_day(daily, store.read("calendar"), store.read("region_edges"), span, settings)
+        places = build.Places(store.read("region_edges"), store.read("regions"))
+        days = build.build_region_day(daily, store.read("calendar"), places, span, settings)
         store.replace("region_day", covariates.add_past_only(days, panel, settings))
         doubtful = edge.doubtful_edge(edge.daily_sums(daily, span[1]))
     job.summary["regions"] = f"{len(regions):,}, {span[0]} to {span[1]}"

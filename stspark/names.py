@@ -34,6 +34,7 @@ RESERVED = (
     "status",
     "orders",
     "users",
+    "views",
     "units",
     "price",
     "holiday",

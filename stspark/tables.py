@@ -11,6 +11,8 @@ from pyspark.sql.types import StructType
 
 from stspark.calendar import event_columns
 from stspark.columns import schema_of
+from stspark.errors import ConfigError
+from stspark.features.declared import FEATURES
 from stspark.settings import Settings
 
 
@@ -38,7 +40,12 @@ class Table:
         return [c.name for c in self.columns]
 
     def with_columns(self, more: Iterable[Column]) -> Table:
-        """The same table with further columns at its end."""
+        """The same table with further columns at its end; ConfigError where it has one of that name already."""
+        more = tuple(more)
+        for column in more:
+            if column.name in self.column_names:
+                fix = "give the covariate another name"
+                raise ConfigError(f"covariates: '{column.name}'", f"is a column of {self.name} already", fix)
         return replace(self, columns=(*self.columns, *more))
 
     def schema(self) -> StructType:
@@ -181,23 +188,15 @@ REGION_DAY = Table(
         target_clean="double: target with closed and missing days filled from earlier days only",
         orders="bigint: distinct orders of the day",
         users="bigint: distinct known users of the day, any event",
+        views="bigint: events of type view",
         units="double: pieces sold net of returns",
         price="double: mean price of a piece ordered on the day",
         is_closed="boolean: known ahead to be closed",
         holiday="double: 1 on a public holiday, else 0 (known ahead)",
         holiday_name="string: name of the public holiday",
-        lag_1="double: target_clean of the day before (as-of: the day before)",
-        lag_7="double: target_clean a week before (as-of: the day before)",
-        lag_14="double: target_clean two weeks before (as-of: the day before)",
-        lag_364="double: target_clean of the same weekday last year (as-of: the day before)",
-        mean_7="double: mean target_clean of the 7 days before (as-of: the day before)",
-        mean_28="double: mean target_clean of the 28 days before (as-of: the day before)",
-        sd_28="double: standard deviation of target_clean of the 28 days before (as-of: the day before)",
-        spatial_lag_1="double: weighted target_clean of the neighbours the day before (as-of: the day before)",
-        spatial_mean_7="double: weighted mean_7 of the neighbours (as-of: the day before)",
     ),
     ("region", "date"),
-)
+).with_columns(Column(f.name, "double", f.comment) for f in FEATURES)
 
 BACKTESTS = Table(
     "backtests",

@@ -8,18 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stspark.errors import InputError
-from stspark.features import covariates, learning
-from stspark.features.build import build_region_day
+from stspark.errors import ConfigError, InputError
+from stspark.features import covariates, history, learning
+from stspark.features.build import Places, build_region_day
+from stspark.features.declared import FEATURES
 from stspark.features.panel import daily_totals
 from stspark.settings import Settings, Target
 from stspark.space import nearest_edges
+from stspark.tables import REGION_DAY, Column
 
 FIRST = date(2024, 1, 1)  # a Monday
 LENGTH, SEEDS = 400, 12
 CUT = 250  # later days are scrambled
 LATE = 30  # first day of every third region
-DAILY = "region string, date date, target double, orders bigint, users bigint, units double, price double"
+DAILY = "region string, date date, target double, orders bigint, users bigint, views bigint, units double, price double"
 
 
 def day(number: int) -> date:
@@ -42,11 +44,12 @@ def calendar(spark, regions, last: int, closed=lambda region, number: False):
 
 def daily(spark, rows):
     """(region, number of the day, target) as what events add up to."""
-    return spark.createDataFrame([(r, day(k), y, 1, 1, y, None) for r, k, y in rows], DAILY)
+    return spark.createDataFrame([(r, day(k), y, 1, 1, 4, y, None) for r, k, y in rows], DAILY)
 
 
 def edges(spark, table: pd.DataFrame):
-    return spark.createDataFrame(table, "region string, neighbour string, distance_km double, weight double")
+    pairs = spark.createDataFrame(table, "region string, neighbour string, distance_km double, weight double")
+    return Places(pairs)
 
 
 # Four kinds of days --------------------------------------------------------------------------------
@@ -171,6 +174,15 @@ def test_lags_and_means_are_those_of_pandas(region):
         "mean_7": y.shift(1).rolling(7, min_periods=1).mean(),
         "mean_28": y.shift(1).rolling(28, min_periods=1).mean(),
         "sd_28": y.shift(1).rolling(28, min_periods=2).std(),
+        "min_28": y.shift(1).rolling(28, min_periods=1).min(),
+        "max_28": y.shift(1).rolling(28, min_periods=1).max(),
+        "zero_share_28": (days["target"] == 0)
+        .where(days["target"].notna())
+        .astype(float)
+        .shift(1)
+        .rolling(28, min_periods=1)
+        .mean()
+        .round(6),
     }.items():
         np.testing.assert_allclose(days[name], wanted, rtol=1e-9, atol=1e-9)
 
@@ -211,6 +223,58 @@ def test_packs_hold_whole_regions_in_order(spark, histories, packs):
     assert max(map(len, regions)) - min(map(len, regions)) <= 1
 
 
+def test_days_since_the_last_sale_count_from_the_last_day_above_zero(region):
+    _, days = region
+    last: int | None = None
+    for number, row in enumerate(days.itertuples()):
+        assert np.isnan(row.days_since_sale) if last is None else row.days_since_sale == number - last
+        last = number if row.target > 0 else last
+
+
+# The declared list ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("feature", FEATURES, ids=lambda f: f.name)
+def test_no_feature_reads_further_back_than_it_declares(histories, windowed, feature):
+    """From the last days alone it is what it is from the whole history."""
+    whole, short = histories[0], windowed[feature.window]
+    last = short["date"].max()
+    now = whole[(whole["date"] == last) & whole["region"].isin(short["region"])].set_index("region")[feature.name]
+    then = short[short["date"] == last].set_index("region")[feature.name]
+    if feature.reads != "siblings" and feature.name not in ("users_mean_7", "conversion_28", "price_index"):  # a panel
+        assert now.notna().any()
+    np.testing.assert_allclose(then, now[then.index], rtol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def windowed(spark, histories):
+    """window -> features made from nothing but the last day and the `window` days before it."""
+    whole, pairs = histories
+    columns = ["region", "date", "target", "target_clean", "orders", "users", "views", "units", "price"]
+    schema = "region string, date date, target double, target_clean double, " + (
+        "orders bigint, users bigint, views bigint, units double, price double"
+    )
+    rows = whole[whole["region"].str.startswith("true")].astype(object)
+    rows = rows.where(rows.notna(), None)
+    made = {}
+    for window in sorted({f.window for f in FEATURES}):
+        part = rows[rows["date"] >= day(LENGTH - 1 - window)][columns]
+        frame = spark.createDataFrame(part.values.tolist(), schema)
+        made[window] = history.add_features(frame, edges(spark, pairs).edges).toPandas()
+    return made
+
+
+def test_every_declared_feature_is_made_and_says_when_it_is_known(histories):
+    assert {f.name for f in FEATURES} <= set(histories[0].columns)
+    comments = {c.name: c.comment for c in REGION_DAY.columns}
+    assert all("as-of: the day before" in comments[f.name] for f in FEATURES)
+
+
+def test_a_covariate_cannot_take_a_features_name():
+    with pytest.raises(ConfigError, match="covariates: 'lag_7': is a column of region_day already"):
+        REGION_DAY.with_columns([Column("lag_7", "double", "")])
+
+
 # Golden cases --------------------------------------------------------------------------------------
 
 
@@ -233,6 +297,31 @@ def test_spatial_lag_of_three_regions(spark):
     np.testing.assert_allclose(a["spatial_lag_1"], [np.nan, 20.0, 21.0, 61.0])
     np.testing.assert_allclose(a["spatial_mean_7"], [np.nan, 20.0, 20.5, 60.5])
     assert made.where("region = 'c'").count() == 2
+
+
+def test_features_of_orders_views_prices_and_parents(spark):
+    """Two shops of one parent, one day apart in nothing but size.
+
+    Day 2 of a: views 10 + 10, orders 1 + 3: conversion 4 / 20. Users 2 and 4: mean 3. Prices 8 and 12: within a week
+    both means are 10: index 1. Clean targets 10 + 30 of a, 20 + 20 of b: a's share of 80 is a half; c has no parent.
+    """
+    rows = [
+        (r, day(k), y, 1 if k == 0 else 3, 2 + 2 * k, 10, y, 8.0 + 4 * k)
+        for r, ys in {"a": (10.0, 30.0, 1.0), "b": (20.0, 20.0, 1.0), "c": (5.0, 5.0, 5.0)}.items()
+        for k, y in enumerate(ys)
+    ]
+    parents = spark.createDataFrame([("a", "north"), ("b", "north"), ("c", None)], "region string, parent string")
+    pairs = edges(spark, nearest_edges(pd.DataFrame({"region": ["a", "b"], "lat": 0.0, "lng": [0.0, 1.0]}), 1)).edges
+    source = spark.createDataFrame(rows, DAILY)
+    made = build_region_day(source, calendar(spark, "abc", 2), Places(pairs, parents), (day(0), day(2)), chosen())
+    last = made.where(f"date = '{day(2)}'").toPandas().set_index("region")
+    assert last.loc["a", ["conversion_28", "users_mean_7", "price_index", "parent_share_28"]].tolist() == [
+        0.2,
+        3,
+        1,
+        0.5,
+    ]
+    assert np.isnan(last.loc["c", "parent_share_28"])
 
 
 EVENTS = [  # region, date, type, user, order, item, quantity, price, event_id

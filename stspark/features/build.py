@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from stspark.features import covariates, history, panel
 from stspark.ingest.files import read_header
 from stspark.settings import Settings
 from stspark.space import complete, read_regions
+
+
+@dataclass(frozen=True)
+class Places:
+    """How regions lie to each other: edges (region, neighbour, weight) and, where known, regions (region, parent)."""
+
+    edges: DataFrame
+    regions: DataFrame | None = None
 
 
 def region_spans(daily: DataFrame, settings: Settings) -> pd.DataFrame:
@@ -81,13 +90,12 @@ def listed_closures(spark: SparkSession, settings: Settings) -> DataFrame | None
 
 
 def build_region_day(
-    daily: DataFrame, calendar: DataFrame, edges: DataFrame, span: tuple[date, date], settings: Settings
+    daily: DataFrame, calendar: DataFrame, places: Places, span: tuple[date, date], settings: Settings
 ) -> DataFrame:
-    """The table that models learn from; `daily` has target and, for events, orders, users, units, price."""
+    """The table that models learn from; `daily` has target and, for events, orders, users, views, units, price."""
     events = settings.source.kind == "events"
     closed_without = settings.closed.days_without_events
     days = panel.complete_days(daily, calendar, *span)
     days = panel.add_status(days, absent_is_zero=events, days_without_events_closed=closed_without)
     days = panel.add_target_clean(days)
-    days = days.transform(history.add_lags).transform(history.add_rolling)
-    return history.add_spatial_lags(days, edges)
+    return history.add_features(days, places.edges, places.regions)

@@ -1,35 +1,25 @@
-"""Features of a region's and its neighbours' past. Each is known at the end of the day before."""
+"""Adds the declared features: of a region's own past, of its neighbours' and of its parent's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from pyspark.sql import Column, DataFrame, Window, WindowSpec
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-LAGS = (1, 7, 14, 364)
-"""Days back; 364 is the same weekday last year."""
+from stspark.features.declared import DIGITS, FEATURES, before
+
+FROM_EVENTS = {"orders": "bigint", "users": "bigint", "views": "bigint", "units": "double", "price": "double"}
+"""What a day of events has beside its target; null for a panel."""
 
 
-def add_lags(days: DataFrame, lags: Sequence[int] = LAGS) -> DataFrame:
-    """Add lag_k: target_clean k days earlier. Precondition: no missing days (a lag counts rows)."""
-    past = Window.partitionBy("region").orderBy("date")
-    return days.withColumns({f"lag_{k}": F.lag("target_clean", k).over(past) for k in lags})
+def add_features(days: DataFrame, edges: DataFrame, parents: DataFrame | None = None) -> DataFrame:
+    """Add every declared feature. Precondition: no missing days.
 
-
-def add_rolling(days: DataFrame) -> DataFrame:
-    """Add mean_7, mean_28 and sd_28 of target_clean over the days before; null until there are 2 days."""
-
-    def before(length: int) -> WindowSpec:
-        return Window.partitionBy("region").orderBy("date").rowsBetween(-length, -1)
-
-    return days.withColumns(
-        {
-            "mean_7": F.avg("target_clean").over(before(7)),
-            "mean_28": F.avg("target_clean").over(before(28)),
-            "sd_28": F.stddev_samp("target_clean").over(before(28)),
-        }
-    )
+    days: region, date, target, target_clean, columns of FROM_EVENTS where known; edges: region, neighbour, weight;
+    parents: region, parent.
+    """
+    absent = {c: F.lit(None).cast(kind) for c, kind in FROM_EVENTS.items() if c not in days.columns}
+    own = {f.name: f.make() for f in FEATURES if f.make is not None}
+    return add_parent_share(add_spatial_lags(days.withColumns(absent).withColumns(own), edges), parents)
 
 
 def add_spatial_lags(days: DataFrame, edges: DataFrame) -> DataFrame:
@@ -42,9 +32,22 @@ def add_spatial_lags(days: DataFrame, edges: DataFrame) -> DataFrame:
 
     def mean(column: str) -> Column:
         weight = F.when(F.col(column).isNotNull(), F.col("weight"))
-        return F.round(F.try_divide(F.sum(F.col(column) * F.col("weight")), F.sum(weight)), 6)
+        return F.round(F.try_divide(F.sum(F.col(column) * F.col("weight")), F.sum(weight)), DIGITS)
 
     spatial = weighted.groupBy("region", "date").agg(
         mean("lag_1").alias("spatial_lag_1"), mean("mean_7").alias("spatial_mean_7")
     )
     return days.join(spatial, ["region", "date"], "left")
+
+
+def add_parent_share(days: DataFrame, parents: DataFrame | None) -> DataFrame:
+    """Add parent_share_28: the region's part of its parent's target_clean; null without a parent or a positive sum."""
+    name = "parent_share_28"
+    if parents is None:
+        return days.withColumn(name, F.lit(None).cast("double"))
+    own = F.round(F.sum("target_clean").over(before(28)), DIGITS)
+    known = F.broadcast(parents.select("region", F.col("parent").alias("_parent")))
+    joined = days.join(known, "region", "left").withColumn("_own", own)
+    total = F.sum("_own").over(Window.partitionBy("_parent", "date"))
+    share = F.when(F.col("_parent").isNotNull() & (total > 0), F.round(F.col("_own") / total, DIGITS))
+    return joined.withColumn(name, share).drop("_own", "_parent")

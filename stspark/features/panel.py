@@ -12,7 +12,7 @@ from stspark.settings import Target
 
 
 def daily_totals(events: DataFrame, target: Target) -> DataFrame:
-    """region, date, target, orders, users, units, price from events.
+    """region, date, target, orders, users, views, units, price from events.
 
     Units and amount count only the configured event types; users count every event.
     Orders are distinct order ids of type `order` (rows, where there are no ids). Sums are rounded to millionths, so
@@ -24,6 +24,7 @@ def daily_totals(events: DataFrame, target: Target) -> DataFrame:
     daily = events.groupBy("region", "date").agg(
         F.count_distinct(F.when(bought, order_id)).alias("orders"),
         F.count_distinct("user_id").alias("users"),
+        F.count_if(F.col("event_type") == "view").alias("views"),
         F.round(F.coalesce(F.sum(F.when(counted, F.col("quantity"))), F.lit(0.0)), 6).alias("units"),
         F.round(F.coalesce(F.sum(F.when(counted, F.col("amount"))), F.lit(0.0)), 6).alias("amount"),
         F.count_if(counted).alias("events"),
@@ -63,7 +64,9 @@ def add_status(days: DataFrame, *, absent_is_zero: bool, days_without_events_clo
     )
     days = days.withColumn("status", status)
     observed = F.col("status") == OBSERVED
-    zero_when_absent = {c: F.when(observed, F.coalesce(F.col(c), F.lit(0))) for c in ("orders", "users", "units")}
+    zero_when_absent = {
+        c: F.when(observed, F.coalesce(F.col(c), F.lit(0))) for c in ("orders", "users", "views", "units")
+    }
     filled = {"target": F.when(observed, F.coalesce("target", F.lit(0.0)))}
     return days.withColumns(filled | (zero_when_absent if absent_is_zero else {}))
 
