@@ -1,6 +1,7 @@
 # Everything a newcomer types. Each command makes its environment first, once; `make help` lists them.
 
 CONFIG = conf/simulated.yaml
+TASK = bench/fev/rohlik_orders_1D.yaml
 ARGS ?=
 PYTEST_ARGS ?=
 BIN = .venv/bin
@@ -13,11 +14,11 @@ unexport QUERY
 unexport SPARK_HOME SPARK_CONF_DIR PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_SUBMIT_ARGS PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test sql cluster lint wheel pins clean distclean environment
+.PHONY: help setup run bench-fev test sql cluster lint wheel pins clean distclean environment
 
 help: ## this list
 	@echo 'make COMMAND [CONFIG=conf/DATASET.yaml] [ARGS="--as-of 2024-05-31 --set dotted.key=value"]'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: environment ## the whole pipeline: raw files to forecasts and report (CONFIG=, ARGS=)
 	@$(BIN)/spark-submit jobs/pipeline.py --config '$(CONFIG)' $(ARGS)
@@ -27,6 +28,9 @@ test: environment ## all tests (PYTEST_ARGS="-k name", or -m "not slow")
 
 sql: environment ## a SQL prompt over the tables, or one answer (CONFIG=, QUERY="select ...")
 	@$(BIN)/spark-submit jobs/sql.py --config '$(CONFIG)' $(ARGS)
+
+bench-fev: environment ## accuracy in fev-bench's protocol beside published figures (TASK=bench/fev/NAME.yaml)
+	@$(BIN)/python -m bench.fev --config '$(TASK)'
 
 cluster: environment ## the same on a standalone cluster of two workers here, compared with a local run (CONFIG=, ARGS=)
 	@$(BIN)/python -I scripts/cluster --config '$(CONFIG)' $(ARGS)

@@ -20,6 +20,7 @@ REQUIRED = [
     "statsforecast",  # seasonal naive, AutoETS, AutoARIMA, SARIMA, Theta
     "prophet",  # the Prophet model
     "torch",  # the global network, ST-CNN
+    "xgboost",  # boosted trees over all regions; distributed by xgboost.spark (Apache-2.0)
     "safetensors",  # network weights in a file that cannot run code
     "mlflow",  # one run per job run; the model registry
     "deltalake",  # reads tables and their versions without a Spark job; the independent witness
