@@ -17,7 +17,8 @@ REQUIRED = [
     "numpy",  # the arithmetic of the models
     "holidays",  # public holidays of each region's country, offline
     "scipy",  # non-negative least squares, normal scores
-    "statsforecast",  # seasonal naive, AutoETS, AutoARIMA, SARIMA, Theta
+    "statsforecast",  # AutoETS, AutoARIMA, SARIMA(X), CES, Theta, MFLES, MSTL, TBATS, Croston, TSB, IMAPA
+    "scikit-learn",  # ridge regression of the linear model
     "prophet",  # the Prophet model
     "torch",  # the global network, ST-CNN
     "xgboost",  # boosted trees over all regions; distributed by xgboost.spark (Apache-2.0)

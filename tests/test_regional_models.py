@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from statsforecast.models import ARIMA, AutoARIMA, AutoETS, DynamicOptimizedTheta
+from statsforecast.models import ARIMA, AutoARIMA, AutoCES, AutoETS, DynamicOptimizedTheta
 
 from stspark.errors import ConfigError
 from stspark.models.base import Forecast, Future, Parameters, Series
@@ -20,8 +20,12 @@ from stspark.models.regional.gaussian import checked
 from stspark.models.regional.seasonal_naive import SeasonalNaive
 
 QUANTILES = (0.025, 0.1, 0.3, 0.5, 0.7, 0.9, 0.975)
-CARRYING = ("seasonal_naive", "auto_ets", "auto_arima", "sarima", "theta")
-ON_STATSFORECAST = CARRYING[1:]
+CARRYING = tuple(n for n in registry.known() if registry.build(n, {}).carries_forward)
+ON_STATSFORECAST = ("auto_ets", "auto_arima", "sarima", "sarimax", "theta", "auto_ces")
+EMPIRICAL = ("window_average", "mfles", "croston", "tsb", "imapa", "linear", "recurrent")
+"""Models whose intervals are past errors: the middle one is not the mean."""
+LONG = {"prophet": 30_000, "recurrent": 60_000, "tbats": 6_000, "mfles": 4_000, "linear": 2_000, "mstl": 1_500}
+"""Characters of parameters, where they are more than a thousand."""
 START = np.datetime64("2022-01-01")
 
 # Box & Jenkins series G, thousands of passengers a month.
@@ -38,8 +42,8 @@ def series(y, season=7, observed=None) -> Series:
 
 
 def after(history: Series, h: int) -> Future:
-    """The h days after a history without covariates."""
-    return Future(history.dates[-1] + 1 + np.arange(h), np.zeros((h, 0)))
+    """The h days after a history; covariates are 0, and no day is a holiday."""
+    return Future(history.dates[-1] + 1 + np.arange(h), np.zeros((h, len(history.names))))
 
 
 def demand(seed: int = 0, n: int = 420, h: int = 14) -> tuple[Series, Future]:
@@ -143,7 +147,7 @@ def test_parameters_are_plain_json_and_score_to_the_same_bit(name):
     readable = {key: value for key, value in parameters.items() if key != "state"}
     assert list(parameters)[-1] == "state" or not state
     assert all(value is None or isinstance(value, (str, int, float, list)) for value in readable.values())
-    assert len(text) < (30_000 if name == "prophet" else 1_000)  # no residuals, no fitted values
+    assert len(text) < LONG.get(name, 1_200)  # no residuals, no fitted values
     same(
         model.predict(parameters, history, future, QUANTILES),
         model.predict(json.loads(text), history, future, QUANTILES),
@@ -168,7 +172,7 @@ def test_quantiles_rise_around_the_mean(name):
     assert forecast.quantiles.shape == (14, len(QUANTILES))
     assert (np.diff(forecast.quantiles, axis=1) > 0).all()
     middle = forecast.quantiles[:, QUANTILES.index(0.5)]
-    if name == "prophet":  # from draws
+    if name == "prophet" or name in EMPIRICAL:  # from draws, or past errors
         np.testing.assert_allclose(middle, forecast.mean, rtol=0.1)
     else:
         np.testing.assert_array_equal(middle, forecast.mean)
@@ -245,7 +249,7 @@ RNG = np.random.default_rng(5)
 def test_odd_series_give_a_finite_forecast_unless_they_are_too_short(name, y):
     model, history = registry.build(name, {}), series(y)
     if len(history) < model.min_length:
-        with pytest.raises(ValueError, match="needs 28"):
+        with pytest.raises(ValueError, match=f"needs {model.min_length}"):
             model.fit(history)
         return
     parameters = model.fit(history)
@@ -256,7 +260,7 @@ def test_odd_series_give_a_finite_forecast_unless_they_are_too_short(name, y):
     assert (np.diff(forecast.quantiles, axis=1) >= 0).all()
 
 
-@pytest.mark.parametrize("name", [n for n in registry.known() if n != "seasonal_naive"])
+@pytest.mark.parametrize("name", [n for n in registry.known() if registry.build(n, {}).min_length > 20])
 def test_short_histories_are_refused_with_the_number_of_days(name):
     with pytest.raises(ValueError, match=f"{name} needs 28 .*there are 20"):
         registry.build(name, {}).fit(series(np.arange(20.0)))
@@ -302,6 +306,7 @@ def test_a_forecast_that_is_not_finite_is_refused_with_its_step():
             id="arima without a season",
         ),
         pytest.param("theta", {}, DynamicOptimizedTheta(7), id="theta"),
+        pytest.param("auto_ces", {"season": "F"}, AutoCES(7, "F"), id="ces"),
     ],
 )
 def test_a_longer_history_is_filtered_as_statsforecast_does(name, options, theirs):
@@ -314,7 +319,7 @@ def test_a_longer_history_is_filtered_as_statsforecast_does(name, options, their
         ours = model.predict(parameters, history, after(history, 7), [0.1, 0.9])
         expected = theirs.forward(whole.y[:n], h=7, level=[80])
         np.testing.assert_array_equal(ours.mean, expected["mean"])
-        if name != "theta":  # theirs come from 200 draws
+        if name not in ("theta", "auto_ces"):  # theirs come from draws
             np.testing.assert_allclose(ours.quantiles[:, 0], expected["lo-80"])
             np.testing.assert_allclose(ours.quantiles[:, 1], expected["hi-80"])
 
@@ -429,6 +434,64 @@ def test_prophet_uses_covariates_that_vary_and_holidays_that_it_has_seen():
     np.testing.assert_allclose(means[1] - means[0], 15, atol=3)  # half of 30
     assert means[2][1] - means[0][1] > 20
     np.testing.assert_allclose(np.delete(means[2], 1), np.delete(means[0], 1))
+
+
+@pytest.mark.parametrize("name", ["sarimax", "linear", "recurrent"])
+def test_covariates_known_ahead_move_the_forecast(name):
+    """A promotion is worth half as much again: 15 of 30. The constant is left out, and no promotion is no change."""
+    history, future = demand(10)
+    model = registry.build(name, {})
+    parameters = model.fit(history)
+    plain = Future(future.dates, np.zeros_like(future.covariates), ("",) * 14)
+    promoted = replace(plain, covariates=np.ones_like(future.covariates))
+    means = [model.predict(parameters, history, ahead, QUANTILES).mean for ahead in (plain, promoted)]
+    assert (means[1] - means[0]).mean() == pytest.approx(15, abs=4)
+
+
+@pytest.mark.parametrize("name", ["croston", "tsb", "imapa"])
+def test_intermittent_demand_has_a_flat_level_and_zeros_for_lower_quantiles(name):
+    """A piece on every fourth day: 0.25 a day; three days in four are zero."""
+    history = series(np.tile([0.0, 0.0, 0.0, 1.0], 50))
+    model = registry.build(name, {})
+    forecast = model.predict(model.fit(history), history, after(history, 7), [0.1, 0.5, 0.9])
+    np.testing.assert_allclose(forecast.mean, 0.25, atol=0.06)
+    np.testing.assert_allclose(forecast.quantiles[:, :2], 0.0, atol=0.08)
+    assert (forecast.quantiles[:, 2] > 0.6).all()
+
+
+def test_window_average_is_the_mean_of_each_place_in_the_season():
+    history = series([1, 10, 3, 20, 5, 30], season=2)
+    model = registry.build("window_average", {"seasons": 2})
+    assert model.predict(model.fit(history), history, after(history, 3), [0.5]).mean.tolist() == [4, 25, 4]
+
+
+def test_drift_goes_on_as_it_went():
+    """y = 2 t with a season of 2: 4 a season."""
+    history = series(2.0 * np.arange(10), season=2)
+    model = registry.build("drift", {})
+    forecast = model.predict(model.fit(history), history, after(history, 3), [0.1, 0.9])
+    assert forecast.mean.tolist() == [20, 22, 24]
+    np.testing.assert_allclose(forecast.quantiles[:, 0], forecast.mean)
+
+
+def test_tbats_forecasts_as_statsforecast_does():
+    from statsforecast.models import AutoTBATS
+
+    history, _ = demand(6)
+    model = registry.build("tbats", {"arma_errors": False})
+    theirs = AutoTBATS(7, use_boxcox=False, use_arma_errors=False).fit(history.y).predict(7, level=[80])
+    ours = model.predict(model.fit(history), history, after(history, 7), [0.1, 0.9])
+    np.testing.assert_allclose(ours.mean, theirs["mean"])
+    np.testing.assert_allclose(ours.quantiles[:, 1], theirs["hi-80"])
+
+
+def test_mfles_forecasts_as_statsforecast_does():
+    from statsforecast.models import MFLES
+
+    history, _ = demand(6)
+    model = registry.build("mfles", {})
+    ours = model.predict(model.fit(history), history, after(history, 7), [0.5])
+    np.testing.assert_allclose(ours.mean, MFLES(7, multiplicative=False).fit(history.y).predict(7)["mean"])
 
 
 def test_prophet_takes_a_yearly_season_from_a_year_and_a_half():

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stspark.models.base import Forecast, Future, Parameters, Series
+from stspark.models.base import Floats, Forecast, Future, Parameters, Series
+from stspark.models.regional.empirical import error_facts
 from stspark.models.regional.gaussian import gaussian_forecast
 from stspark.models.regional.statsforecast_adapter import (
     Fitted,
@@ -29,7 +30,7 @@ _ONE_SD = 68.26894921370858
 
 
 def encode(fitted: Fitted) -> Parameters:
-    """Return orders, coefficients by name (ar1, ma1, sar1, sma1, intercept or drift), sigma2, aic, aicc.
+    """Return orders, coefficients by name (ar1, ma1, sar1, sma1, ex_1, intercept or drift), sigma2, aic, aicc, bic.
 
     Raises ValueError for a coefficient that is not finite.
     """
@@ -37,21 +38,33 @@ def encode(fitted: Fitted) -> Parameters:
     coefficients = {name: float(value) for name, value in fitted["coef"].items()}
     if not all(math.isfinite(value) for value in coefficients.values()):
         raise ValueError(f"the estimate is not finite: {coefficients}")
-    quality = {name: _number(fitted.get(name)) for name in ("sigma2", "aic", "aicc")}
-    return {"model": _title(order), **order, **coefficients, **quality}
+    quality = {name: _number(fitted.get(name)) for name in ("sigma2", "aic", "aicc", "bic")}
+    errors = error_facts(np.asarray(fitted["residuals"], dtype=np.float64))
+    return {"model": _title(order), **order, **coefficients, **quality, **errors}
+
+
+Regressors = tuple[Floats, Floats]
+"""Columns beside the target, of the whole history [n, k] and of the days ahead [h, k]."""
 
 
 def forward(
-    model: str, parameters: Parameters, history: Series, future: Future, quantiles: Sequence[float]
+    parameters: Parameters,
+    history: Series,
+    future: Future,
+    quantiles: Sequence[float],
+    regressors: Regressors | None = None,
 ) -> Forecast:
     """Filter the state over `history` with the coefficients and sigma2 kept, then forecast.
 
     Raises ValueError when the history lacks the fit's first day or the result is not finite.
     """
+    model = parameters["model"].split("(")[0]
     y = days_to_filter(model, parameters, history)
+    past, ahead = (None, None) if regressors is None else regressors
     with statsforecast_errors(model):
-        filtered = forward_arima(_decode(parameters), y, method="CSS-ML")
-        result = forecast_arima(filtered, h=len(future), level=[_ONE_SD])
+        known = None if past is None else past[-len(y) :]
+        filtered = forward_arima(_decode(parameters), y, xreg=known, method="CSS-ML")
+        result = forecast_arima(filtered, h=len(future), xreg=ahead, level=[_ONE_SD])
         mean = np.asarray(result["mean"], dtype=np.float64)
         sd = result["upper"].to_numpy()[:, 0] - mean
     return gaussian_forecast(mean, sd, quantiles)
@@ -65,7 +78,7 @@ def _decode(parameters: Parameters) -> Fitted:
         "arma": tuple(parameters[name] for name in _ORDER),
         "coef": {name: parameters[name] for name in _coefficient_names(parameters)},
         "sigma2": parameters["sigma2"],
-        "xreg": drift if "drift" in parameters else None,
+        "xreg": drift if "drift" in parameters else _like_regressors(parameters, days),
         "x": np.empty(days),
         "lambda": None,
     }
@@ -75,7 +88,14 @@ def _coefficient_names(parameters: Parameters) -> list[str]:
     """The names in statsforecast's order: its filter takes coefficients by place."""
     kinds = {"ar": "p", "ma": "q", "sar": "P", "sma": "Q"}
     names = [f"{kind}{i + 1}" for kind, order in kinds.items() for i in range(parameters[order])]
-    return names + [name for name in ("intercept", "drift") if name in parameters]
+    names += [name for name in ("intercept", "drift") if name in parameters]
+    return names + [name for name in parameters if name.startswith("ex_")]
+
+
+def _like_regressors(parameters: Parameters, days: int) -> Floats | None:
+    """Nothing but the shape, which is all that the filter reads of the fit's regressors."""
+    count = sum(name.startswith("ex_") for name in parameters)
+    return np.empty((days, count)) if count else None
 
 
 def _title(order: dict[str, int]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from stspark.errors import ConfigError
 from stspark.models.base import Floats, Forecast, Future, Parameters, Series
 from stspark.models.regional import options
+from stspark.models.regional.empirical import error_facts
 from stspark.models.regional.gaussian import gaussian_forecast
 from stspark.models.regional.statsforecast_adapter import (
     Fitted,
@@ -75,7 +76,7 @@ class AutoEts:
 
 
 def _encode(fitted: Fitted) -> Parameters:
-    """Readable entries: components, smoothing parameters (None where absent), sigma2, aicc."""
+    """Readable entries: components, smoothing parameters (None where absent), sigma2, aic, aicc, bic."""
     error, trend, season, damped = fitted["components"]
     smoothing = {k: _number(v) for k, v in zip(_SMOOTHING, fitted["par"][:4], strict=True)}
     return {
@@ -86,7 +87,8 @@ def _encode(fitted: Fitted) -> Parameters:
         "damped": damped == "D",
         **smoothing,
         "sigma2": _number(fitted["sigma2"]),
-        "aicc": _number(fitted["aicc"]),
+        **{name: _number(fitted[name]) for name in ("aic", "aicc", "bic")},
+        **error_facts(np.asarray(fitted["residuals"], dtype=np.float64)),
     }
 
 

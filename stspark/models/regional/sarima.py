@@ -60,4 +60,4 @@ class Sarima:
 
     def predict(self, parameters: Parameters, history: Series, future: Future, quantiles: Sequence[float]) -> Forecast:
         """Filter the state over `history` with the coefficients kept, then forecast."""
-        return arima_codec.forward(self.name, parameters, history, future, quantiles)
+        return arima_codec.forward(parameters, history, future, quantiles)

@@ -14,7 +14,12 @@ from typing import Any
 
 import numpy as np
 import statsforecast.arima as _arima
+import statsforecast.ces as _ces
 import statsforecast.ets as _ets
+import statsforecast.mfles as _mfles
+import statsforecast.models as _models
+import statsforecast.mstl as _mstl
+import statsforecast.tbats as _tbats
 import statsforecast.theta as _theta
 
 from stspark.models.base import Floats, Parameters, Series
@@ -30,6 +35,23 @@ forward_arima: Callable[..., Fitted] = _arima.forward_arima
 forecast_arima: Callable[..., dict[str, Any]] = _arima.forecast_arima
 fit_theta: Callable[..., Fitted] = _theta.auto_theta
 forecast_theta: Callable[..., dict[str, Floats]] = _theta.forecast_theta
+fit_ces: Callable[..., Fitted] = _ces.auto_ces
+forecast_ces: Callable[..., dict[str, Floats]] = _ces.forecast_ces
+fit_tbats: Callable[..., Fitted] = _tbats.tbats_selection
+decompose: Callable[..., Any] = _mstl.mstl
+new_mfles: Callable[..., Any] = _mfles.MFLES
+smooth_tsb: Callable[..., dict[str, Floats]] = _models._tsb
+smooth_imapa: Callable[..., dict[str, Floats]] = _models._imapa
+smooth_croston: dict[str, Callable[..., dict[str, Floats]]] = {
+    "classic": _models._croston_classic,
+    "optimized": _models._croston_optimized,
+    "sba": _models._croston_sba,
+}
+
+
+def level_and_fitted(made: dict[str, Floats]) -> tuple[float, Floats]:
+    """A flat forecast's level, and the fitted values [n] (NaN before the first)."""
+    return float(made["mean"][0]), np.asarray(made["fitted"], dtype=np.float64)
 
 
 def training_days(model: str, history: Series, min_length: int, max_history: int | None) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 
 from stspark.models.base import Floats, Forecast, Future, Parameters, Series
 from stspark.models.regional import options
+from stspark.models.regional.empirical import error_facts
 from stspark.models.regional.gaussian import gaussian_forecast
 from stspark.models.regional.statsforecast_adapter import (
     Fitted,
@@ -58,6 +59,7 @@ class Theta:
                 "initial_smoothed": float(fitted["par"]["initial_smoothed"]),
                 "decomposition": fitted.get("decomposition_type", "none"),
                 "sigma": _sigma(fitted),
+                **error_facts(np.asarray(fitted["residuals"][_BURN_IN:], dtype=np.float64)),
                 **fitted_days(history, y),
                 "state": {"decomposition_asked": self.decomposition},
             }
