@@ -9,7 +9,7 @@ import sys
 
 from stspark.features import learning
 from stspark.fleet import results, spread
-from stspark.global_model import score_global
+from stspark.global_model import score_globals
 from stspark.job import Job, run_job
 from stspark.names import NAIVE
 from stspark.session import slots
@@ -27,8 +27,8 @@ def main(job: Job) -> None:
         packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
         rows = staged(job, "scores", spread.score_fleet(frame, models, task, packs)).where("kind = 'forecast'")
         naive = rows.where(f"model = '{NAIVE}'")
-        for model in settings.global_models:
-            rows = rows.unionByName(score_global(job, run, model, models, naive), allowMissingColumns=True)
+        for scored in score_globals(job, run, models, naive):
+            rows = rows.unionByName(scored, allowMissingColumns=True)
         champions = results.choose_champions(store.read("backtests").where(f"run_id = '{run.run_id}'"))
         forecasts = results.to_forecasts(rows, champions, run.as_of, run.run_id)
         store.replace("forecasts", forecasts, f"run_id = '{run.run_id}'")

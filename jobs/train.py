@@ -9,7 +9,7 @@ import sys
 
 from stspark.features import learning
 from stspark.fleet import results, spread
-from stspark.global_model import train_global
+from stspark.global_model import train_globals
 from stspark.job import Job, run_job
 from stspark.names import NAIVE
 from stspark.session import slots
@@ -29,8 +29,7 @@ def main(job: Job) -> None:
         fleet = staged(job, "fleet", spread.run_fleet(frame, task, packs))
         rows, models = fleet.where("kind = 'forecast'"), fleet.where("kind = 'model'")
         naive = rows.where(f"model = '{NAIVE}'")
-        for model in settings.global_models:
-            trained = train_global(job, run, model, frame, naive)
+        for trained in train_globals(job, run, frame, naive):
             rows = rows.unionByName(trained.forecasts, allowMissingColumns=True)
             models = models.unionByName(trained.models, allowMissingColumns=True)
         backtests = results.to_backtests(rows, region_day, run.as_of, run.run_id)

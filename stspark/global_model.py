@@ -1,4 +1,4 @@
-"""The global model's part of a run: snapshot, distributed training, scoring on executors, its rows."""
+"""The global models' part of a run: one snapshot, then networks trained by ranks, panel models one task a cutoff."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from stspark import training
+from stspark import panel_models, training
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
 from stspark.models.deep.stcnn import NetworkConfig
 from stspark.names import NAIVE
 from stspark.options import typed
 from stspark.settings import Model, Settings
-from stspark.snapshot import Manifest, write_snapshot
+from stspark.snapshot import Manifest, local_path, write_snapshot
+from stspark.staging import staged
 from stspark.training_plan import TrainingConfig
 
 if TYPE_CHECKING:
@@ -33,28 +34,85 @@ KNOWN_AHEAD_FROM = 6
 """Position of the first covariate among the learning frame's columns (after learning.IDENTITY)."""
 
 
+FORECAST_KEYS = ("model", "region", "cutoff", "date", "horizon")
+VALUES = ("y_hat",)
+
+
 @dataclass(frozen=True)
 class Trained:
-    """Back-test and as-of forecasts, and the model's row."""
+    """Back-test and as-of forecasts, and the models' rows."""
 
     forecasts: DataFrame
     models: DataFrame
 
 
-def train_global(job: Job, run: Run, model: Model, frame: DataFrame, naive: DataFrame) -> Trained:
-    """Train on a learning frame in one distributed launch and forecast from every cutoff of `naive`.
+def train_globals(job: Job, run: Run, frame: DataFrame, naive: DataFrame) -> list[Trained]:
+    """Train every global model on a learning frame and forecast from every cutoff of `naive`.
 
-    naive: the seasonal naive's forecasts; they stand in, marked as such, where the training fails or the history is
-    too short for it. What the user can mend at once (no slots, no GPU under `always`) raises EnvironmentMistake.
+    naive: the seasonal naive's forecasts; they stand in, marked as such, where a model has none. The snapshot that all
+    of them read is written once.
+    """
+    settings = job.settings
+    if not settings.global_models:
+        return []
+    cutoffs = sorted(row[0] for row in naive.select("cutoff").distinct().toLocalIterator())
+    write_panel(job, run, frame, snapshot_folder(job, run))
+    trained = [_train_network(job, run, model, naive, cutoffs) for model in settings.networks]
+    if settings.panel_models:
+        trained.append(_train_panels(job, run, naive, cutoffs))
+    return trained
+
+
+def score_globals(job: Job, run: Run, models: DataFrame, naive: DataFrame) -> list[DataFrame]:
+    """The as-of day's forecasts of the stored global models, with the seasonal naive's, marked, where they lack."""
+    scored = []
+    for model in job.settings.networks:
+        row = models.where((F.col("model") == model.name) & (F.col("status") == "ok")).first()
+        scored.append(_stand_in(model, naive) if row is None else _scored(job, run, model, [run.as_of]))
+    if job.settings.panel_models:
+        task = _panel_task(job, run, [run.as_of])
+        rows = staged(job, "panel_scores", panel_models.score_panels(job.spark, task))
+        scored.append(_panel_forecasts(job, rows, naive))
+    return scored
+
+
+def _train_panels(job: Job, run: Run, naive: DataFrame, cutoffs: Sequence[date]) -> Trained:
+    """All panel models in one stage; one that fails leaves its row and the naive's forecasts."""
+    fitted = panel_models.fit_panels(job.spark, _panel_task(job, run, cutoffs))
+    rows = staged(job, "panel_models", fitted)
+    models = panel_models.model_rows(rows)
+    for bad in models.where("status != 'ok'").select("model", "status", "error").toLocalIterator():
+        log.warning("%s: %s: %s", *bad)
+    return Trained(_panel_forecasts(job, rows, naive), models)
+
+
+def _panel_task(job: Job, run: Run, cutoffs: Sequence[date]) -> panel_models.PanelTask:
+    snapshot, home = (str(local_path(f)) for f in (snapshot_folder(job, run), models_folder(job, run)))
+    settings = job.settings
+    return panel_models.PanelTask(settings.panel_models, snapshot, home, tuple(cutoffs), settings.training.fit_seconds)
+
+
+def _panel_forecasts(job: Job, rows: DataFrame, naive: DataFrame) -> DataFrame:
+    """Published forecasts of all panel models; the naive's, marked, for each cutoff and region that lacks one."""
+    made = rows.where("kind = 'forecast'").select(*FORECAST_KEYS, *VALUES, *job.settings.quantile_columns)
+    names = job.spark.createDataFrame([(m.name,) for m in job.settings.panel_models], "model string")
+    wanted = naive.drop("model", "fallback_used").crossJoin(F.broadcast(names))
+    lacking = wanted.join(made, ["model", "region", "cutoff"], "left_anti").withColumn("fallback_used", F.lit(NAIVE))
+    return _published(job, made).unionByName(lacking, allowMissingColumns=True)
+
+
+def _train_network(job: Job, run: Run, model: Model, naive: DataFrame, cutoffs: Sequence[date]) -> Trained:
+    """Train in one distributed launch.
+
+    Where the training fails or the history is too short for it, the naive stands in. What the user can mend at once
+    (no slots, no GPU under `always`) raises EnvironmentMistake.
     """
     begun = time.monotonic()
     home = folder(job, run, model)
-    cutoffs = sorted(row[0] for row in naive.select("cutoff").distinct().toLocalIterator())
     config = training_config(job.settings, model)
-    write_panel(job, run, frame, f"{home}/snapshot")
     status, error, facts = "ok", None, {"n_fits": F.lit(0)}
     try:
-        result = training.train(job.spark, f"{home}/snapshot", home, config, cutoffs)
+        result = training.train(job.spark, snapshot_folder(job, run), home, config, cutoffs)
         facts = {
             "parameters": F.lit(result.to_json()),
             "artefact": F.lit(f"{home}/checkpoints"),
@@ -66,15 +124,9 @@ def train_global(job: Job, run: Run, model: Model, frame: DataFrame, naive: Data
         status, error = "skipped", str(mistake)
     if error is not None:
         log.warning("%s: %s: %s", model.name, status, error)
-    row = global_model_row(model.name, status, error, time.monotonic() - begun, frame).withColumns(facts)
+    row = global_model_row(model.name, status, error, time.monotonic() - begun, naive).withColumns(facts)
     rows = _scored(job, run, model, cutoffs) if status == "ok" else _stand_in(model, naive)
     return Trained(rows, row)
-
-
-def score_global(job: Job, run: Run, model: Model, models: DataFrame, naive: DataFrame) -> DataFrame:
-    """The as-of day's forecasts of the stored network, or the seasonal naive's, marked, where there is none."""
-    row = models.where((F.col("model") == model.name) & (F.col("status") == "ok")).first()
-    return _stand_in(model, naive) if row is None else _scored(job, run, model, [run.as_of])
 
 
 def _stand_in(model: Model, naive: DataFrame) -> DataFrame:
@@ -82,9 +134,14 @@ def _stand_in(model: Model, naive: DataFrame) -> DataFrame:
 
 
 def _scored(job: Job, run: Run, model: Model, cutoffs: Sequence[date]) -> DataFrame:
-    """Forecasts of the trained network from these cutoffs, as published: 0 on closed days, not negative for counts."""
+    """Published forecasts of the trained network from these cutoffs."""
     home = folder(job, run, model)
-    made = training.score(job.spark, f"{home}/snapshot", f"{home}/checkpoints", cutoffs)
+    made = training.score(job.spark, snapshot_folder(job, run), f"{home}/checkpoints", cutoffs)
+    return _published(job, made.withColumn("model", F.lit(model.name)))
+
+
+def _published(job: Job, made: DataFrame) -> DataFrame:
+    """Forecasts as they may be seen: 0 on closed days, not negative for counts."""
     closed = job.store.read("calendar").select("region", "date", "is_closed")
     joined = made.join(closed, ["region", "date"], "left")
 
@@ -92,10 +149,7 @@ def _scored(job: Job, run: Run, model: Model, cutoffs: Sequence[date]) -> DataFr
         value = F.greatest(F.col(column), F.lit(0.0)) if job.settings.target.non_negative else F.col(column)
         return F.when(F.col("is_closed"), 0.0).otherwise(value).alias(column)
 
-    values = ("y_hat", *job.settings.quantile_columns)
-    return joined.select(
-        F.lit(model.name).alias("model"), "region", "cutoff", "date", "horizon", *(published(c) for c in values)
-    )
+    return joined.select(*FORECAST_KEYS, *map(published, (*VALUES, *job.settings.quantile_columns)))
 
 
 def training_config(settings: Settings, model: Model) -> TrainingConfig:
@@ -142,6 +196,16 @@ def write_panel(job: Job, run: Run, frame: DataFrame, path: str) -> None:
     write_snapshot(rows, manifest, path)
 
 
+def models_folder(job: Job, run: Run) -> str:
+    """Where a run keeps its global models."""
+    return f"{job.store.home}/_models/{run.run_id}"
+
+
+def snapshot_folder(job: Job, run: Run) -> str:
+    """Where a run keeps the snapshot that its global models read."""
+    return f"{models_folder(job, run)}/snapshot"
+
+
 def folder(job: Job, run: Run, model: Model) -> str:
-    """Where a run keeps the model's snapshot and checkpoints."""
-    return f"{job.store.home}/_models/{run.run_id}/{model.name}"
+    """Where a run keeps the model's checkpoints."""
+    return f"{models_folder(job, run)}/{model.folder}"

@@ -7,7 +7,13 @@ CHAMPION = "champion"
 """The region's chosen model, where a table or metric speaks of it as one."""
 COMBINATION = "combination"
 """The weighted mean of all models, as a model of its own."""
-GLOBAL_MODELS = ("stcnn",)
+NETWORKS = ("stcnn",)
+"""Global models that ranks train together."""
+PANEL_MODELS: tuple[str, ...] = ()
+"""Global models that one process fits."""
+GLOBAL_MODELS = (*NETWORKS, *PANEL_MODELS)
+PANEL_PREFIX = "panel:"
+"""What the name of a user's own panel model begins with: panel:package.module:Class."""
 
 OBSERVED, CLOSED, MISSING, IMPUTED = "observed", "closed", "missing", "imputed"
 """Status of a region's day. Zero demand is `observed` with a target of 0."""
@@ -45,6 +51,11 @@ RESERVED = (
 
 ALL_REGIONS = "*"
 """Stands for all regions together in `models` and `metrics`."""
+
+
+def is_global(model: str) -> bool:
+    """Tell whether a model's name in config means one for all regions together."""
+    return model in GLOBAL_MODELS or model.startswith(PANEL_PREFIX)
 
 
 def quantile_column(q: float) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stspark.config_file import check_files
 from stspark.errors import InputError
+from stspark.models.panel.registry import build as build_panel
 from stspark.models.regional.registry import build
 from stspark.options import typed
 from stspark.settings import Settings
@@ -17,10 +18,12 @@ def prepare(settings: Settings) -> None:
     """Raise ConfigError or InputError for the first mistake found; then all files are there."""
     for model in settings.regional_models:
         build(model.name, model.options)
-    if settings.global_models:
+    for model in settings.panel_models:
+        build_panel(model.name, model.options)
+    if settings.networks:
         from stspark.global_model import training_config  # imports torch, which other data sets need not wait for
 
-        for model in settings.global_models:
+        for model in settings.networks:
             training_config(settings, model)
     if settings.simulate:
         options = settings.simulate if isinstance(settings.simulate, dict) else {}

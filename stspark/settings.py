@@ -157,6 +157,11 @@ class Model(BaseModel):
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
+    @property
+    def folder(self) -> str:
+        """The name as a folder may be called: a user's own has colons."""
+        return self.name.replace(":", ".")
+
 
 class Fleet(Section):
     """How per-region models are spread and bounded."""
@@ -170,10 +175,12 @@ class Fleet(Section):
 
 
 class Training(Section):
-    """How the global model is trained; its further options stand in its entry of `models`."""
+    """How global models are trained; their further options stand in their entries of `models`."""
 
     gpu: Literal["auto", "always", "never"] = "auto"
     processes: int = Field(default=2, ge=1)
+    fit_seconds: int = Field(default=600, ge=1)
+    """Limit of one fit and forecast of a panel model."""
 
 
 class Settings(Section):
@@ -248,11 +255,19 @@ class Settings(Section):
 
     @property
     def regional_models(self) -> tuple[Model, ...]:
-        return tuple(m for m in self.models if m.name not in names.GLOBAL_MODELS)
+        return tuple(m for m in self.models if not names.is_global(m.name))
 
     @property
     def global_models(self) -> tuple[Model, ...]:
-        return tuple(m for m in self.models if m.name in names.GLOBAL_MODELS)
+        return tuple(m for m in self.models if names.is_global(m.name))
+
+    @property
+    def networks(self) -> tuple[Model, ...]:
+        return tuple(m for m in self.models if m.name in names.NETWORKS)
+
+    @property
+    def panel_models(self) -> tuple[Model, ...]:
+        return tuple(m for m in self.global_models if m.name not in names.NETWORKS)
 
     def fingerprint(self) -> str:
         """Hash of what decides the numbers (not of where they are written)."""

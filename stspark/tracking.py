@@ -46,8 +46,8 @@ def log_run(job: Job, run: Run) -> str:
         if job.report is not None:
             mlflow.log_artifact(job.report, "report")
         for model in job.settings.global_models:
-            _log_losses(job, run, model.name)
-            _register(job, run, model.name, active.info.run_id)
+            _log_losses(job, run, model.folder)
+            _register(job, run, model.folder, active.info.run_id)
         return str(active.info.run_id)
 
 

@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from stspark.errors import InputError
+from stspark.fleet.panel import to_rows
 from stspark.models.deep.checkpoint import predict, read_facts
 from stspark.names import quantile_column
-from stspark.snapshot import Floats, load_manifest, load_snapshot, local_path
+from stspark.snapshot import load_manifest, load_snapshot, local_path
 from stspark.training_launch import Place, choose_place, find_failure, run_ranks
 from stspark.training_plan import Launch, TrainingConfig
 
@@ -193,23 +194,8 @@ def score(
         for batch in batches:
             for position in batch["id"]:
                 values = predict(folder, snapshot, days[position])[:, :steps]
-                yield _to_rows(days[position], manifest.regions, values, ["y_hat", *quantiles])
+                yield to_rows(days[position], manifest.regions, values, ["y_hat", *quantiles])
 
     doubles = ", ".join(f"{name} double" for name in ["y_hat", *quantiles])
     schema = f"cutoff date, region string, date date, horizon int, {doubles}"
     return spark.range(0, len(days), 1, len(days)).mapInPandas(forecast_cutoffs, schema)
-
-
-def _to_rows(cutoff: date, regions: Sequence[str], values: Floats, columns: Sequence[str]) -> pd.DataFrame:
-    """values: [R, H, 1 + Q] -> one row per region and day; regions whose values are NaN are left out."""
-    import numpy as np
-    import pandas as pd
-
-    count, steps, _ = values.shape
-    rows = pd.DataFrame(values.reshape(count * steps, -1), columns=list(columns))
-    ahead = np.tile(np.arange(1, steps + 1, dtype=np.int32), count)
-    rows.insert(0, "cutoff", [cutoff] * len(rows))
-    rows.insert(1, "region", np.repeat(np.array(regions, dtype=object), steps))
-    rows.insert(2, "date", [cutoff + timedelta(days=int(k)) for k in ahead])
-    rows.insert(3, "horizon", ahead)
-    return rows.dropna(subset=["y_hat"])

@@ -1,0 +1,23 @@
+"""Panel models by name: the one place that knows which there are. Their names stand in stspark.names too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stspark.models.panel.base import MEMBERS, PanelForecaster
+from stspark.models.registry import Registry
+from stspark.names import PANEL_PREFIX
+
+_MODELS: dict[str, str] = {}
+_REGISTRY = Registry(_MODELS, MEMBERS, "stspark.models.panel.base.PanelForecaster", PANEL_PREFIX)
+
+
+def known() -> tuple[str, ...]:
+    """Names that `build` takes, besides dotted paths."""
+    return tuple(_MODELS)
+
+
+def build(name: str, options: Mapping[str, object]) -> PanelForecaster:
+    """Return the panel model `name` with `options`; ConfigError as `Registry.build` says."""
+    model: PanelForecaster = _REGISTRY.build(name, options)
+    return model
