@@ -17,6 +17,7 @@ from stspark import panel_models, training
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
 from stspark.models.deep.stcnn import NetworkConfig
+from stspark.models.panel.registry import build as build_panel
 from stspark.names import NAIVE
 from stspark.options import typed
 from stspark.settings import Model, Settings
@@ -170,6 +171,9 @@ def training_config(settings: Settings, model: Model) -> TrainingConfig:
 def write_panel(job: Job, run: Run, frame: DataFrame, path: str) -> None:
     """Write the learning frame as the dense snapshot that every rank reads."""
     covariates = tuple(frame.columns[KNOWN_AHEAD_FROM:])
+    past_only = _past_only(job, covariates)
+    region_day = job.store.read("region_day").where(F.col("date") <= F.lit(run.as_of))
+    frame = frame.join(region_day.select("region", "date", *past_only), ["region", "date"], "left")
     regions = job.store.read("regions").orderBy("position").select("region").toPandas()["region"].tolist()
     present = set(frame.select("region").distinct().toPandas()["region"])
     names = tuple(r for r in regions if r in present)
@@ -190,10 +194,27 @@ def write_panel(job: Job, run: Run, frame: DataFrame, path: str) -> None:
         horizon=job.settings.time.horizon,
         quantiles=job.settings.quantiles,
         seed=job.settings.seed,
+        past_only=past_only,
     )
     index = job.spark.createDataFrame(list(place.items()), "region string, region_index int")
     rows = frame.join(F.broadcast(index), "region").withColumn("date_index", F.date_diff("date", F.lit(first)))
     write_snapshot(rows, manifest, path)
+
+
+def _past_only(job: Job, covariates: Sequence[str]) -> tuple[str, ...]:
+    """Columns of region_day, beside the target, whose past some panel model reads (its member `reads`)."""
+    numeric = {f.name for f in job.store.read("region_day").schema if f.dataType.simpleString() in ("double", "bigint")}
+    wanted: set[str] = set()
+    for model in job.settings.panel_models:
+        for column in getattr(build_panel(model.name, model.options), "reads", ()):
+            where = f"models.{model.name}: '{column}'"
+            if column in covariates:
+                raise ConfigError(where, "is known ahead and used as it is", "name a column known for the past only")
+            if column not in numeric:
+                like = nearest(column, numeric) or ", ".join(sorted(numeric))
+                raise ConfigError(where, "is no numeric column of region_day", f"did you mean '{like}'?")
+            wanted.add(column)
+    return tuple(sorted(wanted))
 
 
 def models_folder(job: Job, run: Run) -> str:

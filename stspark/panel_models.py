@@ -152,6 +152,7 @@ def _rows(name: str, attempt: Attempt, snapshot: Snapshot, file: Path) -> pd.Dat
     readable = {k: v for k, v in (attempt.parameters or {}).items() if k != STATE}
     told = {
         "kind": "model",
+        "region": None,
         "date": None,
         "cutoff": attempt.cutoff,
         "status": attempt.status,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,8 @@ class Manifest:
     regions: names in spatial order, `region_index` counts them; first_date: the day of `date_index` 0;
     n_history: days with a target; n_total: with the calendar rows that follow (at least `horizon`);
     covariates: known-future columns in order; edges: (i, j, w), j is a neighbour of i with
-    weight w; season: days; data_version: changes whenever the panel does.
+    weight w; season: days; data_version: changes whenever the panel does; past_only: further columns in order,
+    of which nothing after a cutoff may be known.
     """
 
     data_version: str
@@ -56,6 +57,7 @@ class Manifest:
     quantiles: tuple[float, ...]
     seed: int = 0
     version: int = FORMAT
+    past_only: tuple[str, ...] = ()
 
     def day(self, index: int) -> date:
         """Return the date of a day index."""
@@ -79,8 +81,8 @@ class Manifest:
         raw: dict[str, Any] = json.loads(text)
         if raw.get("version") != FORMAT:
             raise InputError(where, f"has format version {raw.get('version')!r}", "write the snapshot again")
-        for name in ("regions", "covariates", "quantiles"):
-            raw[name] = tuple(raw[name])
+        for name in ("regions", "covariates", "quantiles", "past_only"):
+            raw[name] = tuple(raw.get(name, ()))
         raw["first_date"] = date.fromisoformat(raw["first_date"])
         raw["edges"] = tuple((int(i), int(j), float(w)) for i, j, w in raw["edges"])
         return cls(**raw)
@@ -92,7 +94,7 @@ class Snapshot:
 
     y: [T, R] target in its own unit, 0 before a region's first day; observed: [T, R] the target was
     really seen; alive: [T, R] the region had started; covariates: [T', R, K], NaN where unknown;
-    weights: [R, R] row-standardised neighbours.
+    weights: [R, R] row-standardised neighbours; past: [T, R, P] the past-only columns, NaN where unknown.
     """
 
     manifest: Manifest
@@ -101,6 +103,7 @@ class Snapshot:
     alive: Bools
     covariates: Floats
     weights: Floats
+    past: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
     def known_on(self, cutoff: date) -> Snapshot:
         """Return what may be known on `cutoff`: the targets up to it, covariates up to its horizon."""
@@ -108,7 +111,13 @@ class Snapshot:
         end = min(days + self.manifest.horizon, self.manifest.n_total)
         manifest = replace(self.manifest, n_history=days, n_total=end)
         return Snapshot(
-            manifest, self.y[:days], self.observed[:days], self.alive[:days], self.covariates[:end], self.weights
+            manifest,
+            self.y[:days],
+            self.observed[:days],
+            self.alive[:days],
+            self.covariates[:end],
+            self.weights,
+            self.past[:days],
         )
 
 
@@ -131,7 +140,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_snapshot(frame: DataFrame, manifest: Manifest, path: str) -> None:
-    """Write a Spark frame with PANEL_COLUMNS and `manifest.covariates` as a snapshot folder.
+    """Write a Spark frame with PANEL_COLUMNS, `manifest.covariates` and `manifest.past_only` as a snapshot folder.
 
     y may be null only in the calendar rows after the history; rows need no order, and a region has none
     before its first day. An older snapshot at `path` is replaced.
@@ -139,7 +148,7 @@ def write_snapshot(frame: DataFrame, manifest: Manifest, path: str) -> None:
     folder = local_path(path)
     (folder / "manifest.json").unlink(missing_ok=True)
     shutil.rmtree(folder / "panel", ignore_errors=True)
-    panel = frame.select(*PANEL_COLUMNS, *manifest.covariates)
+    panel = frame.select(*PANEL_COLUMNS, *manifest.covariates, *manifest.past_only)
     panel.write.mode("overwrite").parquet((folder / "panel").as_uri())
     write_atomically(folder / "manifest.json", manifest.to_json().encode())
 
@@ -156,7 +165,8 @@ def load_manifest(path: str) -> Manifest:
 def load_snapshot(path: str) -> Snapshot:
     """Read a snapshot folder into arrays, without Spark; raise InputError where it is not usable."""
     folder, manifest = local_path(path), load_manifest(path)
-    table = pq.read_table(folder / "panel", columns=[*PANEL_COLUMNS, *manifest.covariates])
+    columns = [*PANEL_COLUMNS, *manifest.covariates, *manifest.past_only]
+    table = pq.read_table(folder / "panel", columns=columns)
     return _to_arrays(manifest, table, str(folder))
 
 
@@ -172,6 +182,9 @@ def _to_arrays(manifest: Manifest, table: pa.Table, where: str) -> Snapshot:
     covariates = np.full((*shape, len(manifest.covariates)), np.nan)
     for k, name in enumerate(manifest.covariates):
         covariates[:, :, k] = _dense(table[name], day, region, shape)
+    further = np.full((*shape, len(manifest.past_only)), np.nan)
+    for k, name in enumerate(manifest.past_only):
+        further[:, :, k] = _dense(table[name], day, region, shape)
     past = slice(0, manifest.n_history)
     alive = np.logical_or.accumulate(present[past], axis=0)
     holes = alive & np.isnan(y[past])
@@ -180,7 +193,15 @@ def _to_arrays(manifest: Manifest, table: pa.Table, where: str) -> Snapshot:
         raise InputError(
             where, f"y is missing for region {manifest.regions[r]!r}, day {t}", "fill the target before the snapshot"
         )
-    return Snapshot(manifest, np.where(alive, y[past], 0.0), seen[past] & alive, alive, covariates, _weights(manifest))
+    return Snapshot(
+        manifest,
+        np.where(alive, y[past], 0.0),
+        seen[past] & alive,
+        alive,
+        covariates,
+        _weights(manifest),
+        further[past],
+    )
 
 
 def _dense(column: pa.ChunkedArray, day: Integers, region: Integers, shape: tuple[int, int]) -> Floats:

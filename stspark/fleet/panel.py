@@ -124,4 +124,5 @@ def _lent(panel: Snapshot) -> Snapshot:
         panel.alive.copy(),
         panel.covariates.copy(),
         panel.weights.copy(),
+        panel.past.copy(),
     )

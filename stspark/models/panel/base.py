@@ -18,7 +18,8 @@ class PanelForecaster(Protocol):
     """A model of all regions. T days of history, R regions, H horizon, Q quantiles.
 
     The panel that `fit` and `predict` get is cut at the cutoff: `panel.y` ends there, and covariates end a horizon
-    later, so nothing later can be seen. Whatever is random comes from `panel.manifest.seed`.
+    later, so nothing later can be seen. Whatever is random comes from `panel.manifest.seed`. A model that has a member
+    `reads` (names of numeric columns of region_day) finds their past in `panel.past`.
     """
 
     @property

@@ -8,7 +8,13 @@ from stspark.models.panel.base import MEMBERS, PanelForecaster
 from stspark.models.registry import Registry
 from stspark.names import PANEL_PREFIX
 
-_MODELS: dict[str, str] = {}
+_HERE = "stspark.models.panel"
+_MODELS = {
+    "sar": f"{_HERE}.dynamic_sar:Sar",
+    "dynamic_sar": f"{_HERE}.dynamic_sar:DynamicSar",
+    "stv": f"{_HERE}.stv:Stv",
+}
+"""A model's name in config and where its class is; imported only when it is asked for."""
 _REGISTRY = Registry(_MODELS, MEMBERS, "stspark.models.panel.base.PanelForecaster", PANEL_PREFIX)
 
 
