@@ -21,7 +21,8 @@ SHOP = {"regions": 6, "start": date(2024, 6, 1), "end": date(2025, 6, 30), "orde
 """The small shop: 395 days with two 618s, a Double-11, a late opening on day 138 and a drop in the east on day 316."""
 MODELS = (
     "[{name: seasonal_naive}, {name: auto_ets}, {name: theta}, {name: 'test_fleet:Broken'}, "
-    "{name: prophet, samples: 200}, {name: stcnn, epochs: 4, fine_tune_epochs: 1}]"
+    "{name: prophet, samples: 200}, {name: stcnn, epochs: 4, fine_tune_epochs: 1}, {name: stv, second: orders}, "
+    "{name: 'panel:test_panel_models:Unlucky'}]"
 )
 
 

@@ -67,6 +67,13 @@ class Raises(Last):
         raise ZeroDivisionError("no")
 
 
+class Unlucky(Last):
+    """For the small run of the whole pipeline."""
+
+    def fit(self, panel):
+        raise RuntimeError("no luck today")
+
+
 class RaisesLater(Last):
     def fit(self, panel):
         if len(panel.y) == DAYS - 7:

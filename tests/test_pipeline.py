@@ -23,7 +23,9 @@ from stspark.tables import for_settings
 REGIONS = ("beijing", "chengdu", "guangzhou", "hangzhou", "shanghai", "wuhan")
 LATE, EAST = "wuhan", ("hangzhou", "shanghai")
 REGIONAL = ("seasonal_naive", "auto_ets", "theta", "test_fleet:Broken", "prophet")
-ALL_MODELS = (*REGIONAL, "stcnn")
+GLOBAL = ("stcnn", "stv", "panel:test_panel_models:Unlucky")
+ALL_MODELS = (*REGIONAL, *GLOBAL)
+BROKEN = ["test_fleet:Broken", "panel:test_panel_models:Unlucky"]
 AS_OF = SHOP["end"]
 CUTOFFS = [AS_OF - timedelta(days=14), AS_OF - timedelta(days=7)]
 DECILES = [f"q{k}0" for k in range(1, 10)]
@@ -216,9 +218,9 @@ def test_promotions_are_known_on_every_day_and_ahead(small_run, tables):
 def test_every_region_and_model_has_its_row(tables):
     models = tables["models"]
     assert sorted(zip(models["region"], models["model"], strict=True)) == sorted(
-        [(region, model) for region in REGIONS for model in REGIONAL] + [("*", "stcnn")]
+        [(region, model) for region in REGIONS for model in REGIONAL] + [("*", model) for model in GLOBAL]
     )
-    broken = models["model"] == "test_fleet:Broken"
+    broken = models["model"].isin(BROKEN)
     assert set(models.loc[broken, "status"]) == {"failed"}
     assert models.loc[broken, "error"].str.startswith("RuntimeError('no luck today')").all()
     assert set(models.loc[broken, "fallback_used"]) == {"seasonal_naive"}
@@ -264,16 +266,17 @@ def test_each_region_has_one_champion_that_made_its_own_back_tests(tables):
     assert all(len(models) == 1 for models in chosen)
     tested = tables["backtests"]
     errors = (tested["y"] - tested["y_hat"]).abs().groupby([tested["region"], tested["model"]]).sum().unstack()
-    assert {r: m[0] for r, m in chosen.items()} == errors.drop(columns="test_fleet:Broken").idxmin(axis=1).to_dict()
+    assert {r: m[0] for r, m in chosen.items()} == errors.drop(columns=BROKEN).idxmin(axis=1).to_dict()
 
 
 def test_a_stand_in_has_the_naives_point_forecasts_and_says_so(tables):
     for name, keys in (("forecasts", ["region", "date"]), ("backtests", ["cutoff", "region", "date"])):
         rows = tables[name].set_index(keys).sort_index()
-        broken, naive = (rows[rows["model"] == model] for model in ("test_fleet:Broken", "seasonal_naive"))
-        pd.testing.assert_series_equal(broken["y_hat"], naive["y_hat"])
-        assert set(broken["fallback_used"]) == {"seasonal_naive"}
-        assert rows.loc[rows["model"] != "test_fleet:Broken", "fallback_used"].isna().all()
+        broken, other, naive = (rows[rows["model"] == model] for model in (*BROKEN, "seasonal_naive"))
+        for stand_in in (broken, other):
+            pd.testing.assert_series_equal(stand_in["y_hat"], naive["y_hat"])
+            assert set(stand_in["fallback_used"]) == {"seasonal_naive"}
+        assert rows.loc[~rows["model"].isin(BROKEN), "fallback_used"].isna().all()
 
 
 def test_back_tests_show_what_came(tables):
