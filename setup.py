@@ -30,6 +30,8 @@ REQUIRED = [
 DEVELOPMENT = [
     "pytest",  # runs the tests
     "hierarchicalforecast",  # the oracle of the reconciliation's tests
+    "spreg",  # the oracle of the spatial lag's tests
+    "libpysal",  # the weights that spreg takes
     "ruff",  # lint and import order
     "mypy",  # types, strict on stspark
     "pandas-stubs",  # types of pandas, and of what Spark hands over as pandas

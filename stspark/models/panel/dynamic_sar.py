@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stspark.models.base import Floats, Parameters
-from stspark.models.panel.estimate import describe, estimate
-from stspark.models.panel.lags import NO_LAGS, Equations, lag_terms, stabilised
+from stspark.models.panel.estimate import How, estimate
+from stspark.models.panel.lags import LONG, NO_LAGS, Equations, lag_terms
 from stspark.models.panel.paths import forecast
 from stspark.models.panel.prepared import prepare
 from stspark.models.panel.spatial_lag import effects
@@ -26,11 +26,12 @@ from stspark.snapshot import Snapshot
 @dataclass(frozen=True)
 class DynamicSar:
     """paths: simulated futures; ridge: penalty on standardised coefficients (0 = maximum likelihood);
-    neighbours: False leaves W out, for comparison."""
+    neighbours: False leaves W out, for comparison; anchored: see `estimate.How`."""
 
     paths: int = 500
     ridge: float = 1e-4
     neighbours: bool = True
+    anchored: bool = True
     name = "dynamic_sar"
     min_length = 60
     carries_forward = False
@@ -38,6 +39,7 @@ class DynamicSar:
     def __post_init__(self) -> None:
         options.whole(f"models.{self.name}.paths", self.paths, at_least=50)
         options.flag(f"models.{self.name}.neighbours", self.neighbours)
+        options.flag(f"models.{self.name}.anchored", self.anchored)
         if isinstance(self.ridge, bool) or not isinstance(self.ridge, int | float) or not 0 <= self.ridge < np.inf:
             raise ValueError(f"ridge is {self.ridge!r}; give a number of 0 or more")
 
@@ -48,10 +50,9 @@ class DynamicSar:
     def fit(self, panel: Snapshot) -> Parameters:
         """Maximum likelihood over all regions; see `PanelForecaster`."""
         made, terms = prepare(self._seen(panel)), self.terms(panel.manifest.season)
-        equations, fit = estimate(made, terms, simultaneous=self.neighbours, ridge=self.ridge)
-        stable, radius = stabilised(equations, made.weights)
-        told = {"spectral_radius": radius, "covariates": list(panel.manifest.covariates)}
-        return describe(fit, stable) | told | self._effects(stable, made.weights, panel)
+        found = estimate(made, terms, How(self.neighbours, self.ridge, self.anchored and len(terms) > LONG))
+        told = {"covariates": list(panel.manifest.covariates)}
+        return found.to_dict() | told | self._effects(found.equations, made.weights, panel)
 
     def predict(self, parameters: Parameters, panel: Snapshot, quantiles: Sequence[float]) -> Floats:
         """[R, H, 1 + Q]; see `PanelForecaster`."""

@@ -17,8 +17,10 @@ import numpy as np
 from stspark.models.base import Floats
 
 SEASONS = 4
-STABLE = 0.999
-"""A recursion whose spectral radius is beyond this is shrunk to it before it is iterated."""
+STABLE = 1.0 + 1e-6
+"""A recursion whose spectral radius is beyond this is drawn back to it before it is iterated."""
+LONG = 2
+"""Place of the mean over four seasons among the lag terms."""
 
 NO_LAGS = np.zeros((0, 1))
 
@@ -109,15 +111,38 @@ def spectral_radius(equations: Equations, weights: Floats) -> float:
     return largest
 
 
-def stabilised(equations: Equations, weights: Floats) -> tuple[Equations, float]:
-    """Equations whose recursion does not explode, and the spectral radius before: lag terms shrunk where needed."""
+def stabilised(equations: Equations, weights: Floats, rest: Equations) -> tuple[Equations, float]:
+    """Equations whose recursion does not explode, and the spectral radius before.
+
+    rest: equations that are stable, towards which the lag terms are drawn as far as is needed (by bisection).
+    """
     radius = spectral_radius(equations, weights)
-    made, now = equations, radius
-    while now > STABLE:
-        share = 0.98
-        made = replace(made, own=share * made.own, neighbour=share * made.neighbour)
-        now = spectral_radius(made, weights)
-    return made, radius
+    if radius <= STABLE:
+        return equations, radius
+    low, high = 0.0, 1.0
+    for _ in range(10):
+        middle = (low + high) / 2
+        stable = spectral_radius(_between(rest, equations, middle), weights) <= STABLE
+        low, high = (middle, high) if stable else (low, middle)
+    return _between(rest, equations, low), radius
+
+
+def at_rest(equations: Equations, *, anchored: bool) -> Equations:
+    """Without memory; or, if `anchored`, it was over the last four seasons."""
+    own, neighbour = np.zeros_like(equations.own), np.zeros_like(equations.neighbour)
+    if anchored:
+        for v in range(len(own)):
+            own[v, v, LONG] = 1.0
+        neighbour[0, 0, LONG] = -equations.rho
+    return replace(equations, own=own, neighbour=neighbour)
+
+
+def _between(rest: Equations, equations: Equations, share: float) -> Equations:
+    return replace(
+        equations,
+        own=share * equations.own + (1 - share) * rest.own,
+        neighbour=share * equations.neighbour + (1 - share) * rest.neighbour,
+    )
 
 
 def iterate(equations: Equations, past: Floats, known: Floats, weights: Floats, shocks: Floats) -> Floats:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stspark.models.base import Floats, Parameters
-from stspark.models.panel.estimate import describe, estimate
-from stspark.models.panel.lags import Equations, lag_terms, stabilised
+from stspark.models.panel.estimate import How, estimate
+from stspark.models.panel.lags import Equations, lag_terms
 from stspark.models.panel.paths import forecast
 from stspark.models.panel.prepared import Prepared, prepare
 from stspark.models.regional import options
@@ -25,17 +25,19 @@ from stspark.snapshot import Snapshot
 @dataclass(frozen=True)
 class Stv:
     """second: a column of region_day, of which only the past is used; paths: simulated futures; ridge: penalty on
-    standardised coefficients."""
+    standardised coefficients; anchored: see `estimate.How`."""
 
     second: str = "users"
     paths: int = 500
     ridge: float = 1e-3
+    anchored: bool = True
     name = "stv"
     min_length = 60
     carries_forward = False
 
     def __post_init__(self) -> None:
         options.whole("models.stv.paths", self.paths, at_least=50)
+        options.flag("models.stv.anchored", self.anchored)
         options.positive("models.stv.ridge", self.ridge)
         if not self.second or not isinstance(self.second, str):
             raise ValueError(f"second is {self.second!r}; name a column of region_day")
@@ -48,9 +50,8 @@ class Stv:
     def fit(self, panel: Snapshot) -> Parameters:
         """Least squares over all regions; see `PanelForecaster`."""
         made, terms = self._prepare(panel), lag_terms(panel.manifest.season)
-        equations, fit = estimate(made, terms, simultaneous=False, ridge=self.ridge)
-        stable, radius = stabilised(equations, made.weights)
-        return describe(fit, stable) | {"spectral_radius": radius, "second": self.second}
+        found = estimate(made, terms, How(False, self.ridge, self.anchored))
+        return found.to_dict() | {"second": self.second}
 
     def predict(self, parameters: Parameters, panel: Snapshot, quantiles: Sequence[float]) -> Floats:
         """[R, H, 1 + Q] of the target; see `PanelForecaster`."""
