@@ -14,7 +14,7 @@ unexport QUERY
 unexport SPARK_HOME SPARK_CONF_DIR PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_SUBMIT_ARGS PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run bench-fev test sql cluster lint wheel pins clean distclean environment bench-spill-over
+.PHONY: help setup run bench-fev test sql cluster lint wheel pins clean distclean environment bench-spatial
 
 help: ## this list
 	@echo 'make COMMAND [CONFIG=conf/DATASET.yaml] [ARGS="--as-of 2024-05-31 --set dotted.key=value"]'
@@ -35,8 +35,8 @@ bench-fev: environment ## accuracy in fev-bench's protocol beside published figu
 cluster: environment ## the same on a standalone cluster of two workers here, compared with a local run (CONFIG=, ARGS=)
 	@$(BIN)/python -I scripts/cluster --config '$(CONFIG)' $(ARGS)
 
-bench-spill-over: environment ## what knowing the neighbours brings, on simulated panels (two minutes, without Spark)
-	@$(BIN)/python bench/spill_over.py $(ARGS)
+bench-spatial: environment ## what knowing the neighbours brings, on simulated panels (two minutes, without Spark)
+	@$(BIN)/python -m bench.spatial $(ARGS)
 
 lint: environment ## ruff, and mypy strict on stspark
 	@$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stspark.errors import ConfigError
+from stspark.models.panel.contributions import PARTS
 from stspark.models.panel.dynamic_sar import DynamicSar, Sar
 from stspark.models.panel.lags import (
     STABLE,
@@ -219,6 +220,16 @@ class TestForecasts:
         alone = panel()
         alone = replace(alone, weights=np.zeros_like(alone.weights))
         assert np.isfinite(model.predict(model.fit(alone), alone, QUANTILES)).all()
+
+    def test_the_parts_of_a_forecast_add_up(self, model):
+        made = panel().known_on(date(2023, 7, 18))
+        parameters = model.fit(made)
+        parts = model.explain(parameters, made)
+        assert tuple(parts) == PARTS
+        point = model.predict(parameters, made, QUANTILES)[:, :, 0]
+        np.testing.assert_allclose(np.sum(list(parts.values()), axis=0), point, rtol=1e-8)
+        assert bool(parts["second_variable"].any()) == (model.name == "stv")
+        assert bool(parts["own_past"].any()) == bool(parts["neighbours"].any()) == (model.name != "sar")
 
     def test_its_intervals_hold_about_what_they_promise(self, model):
         made, hits = panel(days=400, horizon=7), []

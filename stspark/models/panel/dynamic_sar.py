@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stspark.models.base import Floats, Parameters
+from stspark.models.panel.contributions import contributions
 from stspark.models.panel.estimate import How, estimate
 from stspark.models.panel.lags import LONG, NO_LAGS, Equations, lag_terms
 from stspark.models.panel.paths import forecast
@@ -59,6 +60,11 @@ class DynamicSar:
         made = prepare(self._seen(panel))
         equations = Equations.from_dict(parameters["equations"])
         return forecast(equations, made, quantiles, panel.manifest.seed, self.paths)
+
+    def explain(self, parameters: Parameters, panel: Snapshot) -> dict[str, Floats]:
+        """The parts [R, H] of the point forecast, in the target's unit; see `contributions`."""
+        equations = Equations.from_dict(parameters["equations"])
+        return contributions(equations, prepare(self._seen(panel)), len(panel.manifest.covariates))
 
     def _seen(self, panel: Snapshot) -> Snapshot:
         if self.neighbours:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stspark.models.base import Floats, Parameters
+from stspark.models.panel.contributions import contributions
 from stspark.models.panel.estimate import How, estimate
 from stspark.models.panel.lags import Equations, lag_terms
 from stspark.models.panel.paths import forecast
@@ -58,6 +59,11 @@ class Stv:
         made = self._prepare(panel)
         equations = Equations.from_dict(parameters["equations"])
         return forecast(equations, made, quantiles, panel.manifest.seed, self.paths)
+
+    def explain(self, parameters: Parameters, panel: Snapshot) -> dict[str, Floats]:
+        """The parts [R, H] of the point forecast, in the target's unit; see `contributions`."""
+        equations = Equations.from_dict(parameters["equations"])
+        return contributions(equations, self._prepare(panel), len(panel.manifest.covariates))
 
     def _prepare(self, panel: Snapshot) -> Prepared:
         names = panel.manifest.past_only

@@ -1,6 +1,6 @@
 """Does knowing the neighbours pay? Simulated panels with known spill-over, and the same with it switched off. No Spark.
 
-.venv/bin/python bench/spill_over.py [--regions 24] [--days 730] [--cutoffs 26] [--network]
+.venv/bin/python -m bench.spatial [--regions 24] [--days 730] [--cutoffs 26] [--network]
 
 Demand z (on a log scale) follows (I - ρW) z_t = τ z_(t-1) + η W z_(t-1) + week + ε. W is either a road (each region
 hears the one before it: demand travels) or the four nearest of random places (demand mixes, and a region's own past
