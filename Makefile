@@ -14,7 +14,7 @@ unexport QUERY
 unexport SPARK_HOME SPARK_CONF_DIR PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_SUBMIT_ARGS PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run bench-fev test sql cluster lint wheel pins clean distclean environment bench-spatial
+.PHONY: help setup run analyse bench-fev test sql cluster lint wheel pins clean distclean environment bench-spatial
 
 help: ## this list
 	@echo 'make COMMAND [CONFIG=conf/DATASET.yaml] [ARGS="--as-of 2024-05-31 --set dotted.key=value"]'
@@ -22,6 +22,9 @@ help: ## this list
 
 run: environment ## the whole pipeline: raw files to forecasts and report (CONFIG=, ARGS=)
 	@$(BIN)/spark-submit jobs/pipeline.py --config '$(CONFIG)' $(ARGS)
+
+analyse: environment ## tests of every region and of the map, after a run: diagnostics and their page (CONFIG=, ARGS=)
+	@$(BIN)/spark-submit jobs/analyse.py --config '$(CONFIG)' $(ARGS)
 
 test: environment ## all tests (PYTEST_ARGS="-k name", or -m "not slow")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

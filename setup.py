@@ -19,6 +19,10 @@ REQUIRED = [
     "scipy",  # non-negative least squares, normal scores
     "statsforecast",  # AutoETS, AutoARIMA, SARIMA(X), CES, Theta, MFLES, MSTL, TBATS, Croston, TSB, IMAPA
     "scikit-learn",  # ridge regression of the linear model
+    "h3",  # hexagonal cells as regions
+    "shapely",  # which polygons of regions touch
+    "statsforecast",  # seasonal naive, AutoETS, AutoARIMA, SARIMA, Theta
+    "statsmodels",  # tests of stationarity, season and remainder in the diagnostics
     "prophet",  # the Prophet model
     "torch",  # the global network, ST-CNN
     "xgboost",  # boosted trees over all regions; distributed by xgboost.spark (Apache-2.0)
@@ -29,6 +33,7 @@ REQUIRED = [
 
 DEVELOPMENT = [
     "pytest",  # runs the tests
+    "esda",  # the oracle of Moran's I and its kin
     "hierarchicalforecast",  # the oracle of the reconciliation's tests
     "spreg",  # the oracle of the spatial lag's tests
     "libpysal",  # the weights that spreg takes

@@ -198,6 +198,20 @@ REGION_DAY = Table(
     ("region", "date"),
 ).with_columns(Column(f.name, "double", f.comment) for f in FEATURES)
 
+DIAGNOSTICS = Table(
+    "diagnostics",
+    "One row per region (or * for the map of regions) and test, as of the last day analysed",
+    ("region", "test"),
+    _columns(
+        region="string: region; * = all regions together",
+        test="string: adf, kpss, acf, season_strength, change_points, demand_class, moran_levels and others",
+        statistic="double: the test's statistic; null = not tested",
+        p_value="double: p-value; null where the test has none",
+        verdict="string: what it says, in words",
+        as_of="date: last day that the tests saw",
+    ),
+)
+
 BACKTESTS = Table(
     "backtests",
     "One row per run, cutoff, region, date and model: what would have been forecast, and what came",
@@ -324,6 +338,7 @@ def for_settings(settings: Settings) -> dict[str, Table]:
         REGION_EDGES,
         CALENDAR,
         REGION_DAY,
+        DIAGNOSTICS,
         BACKTESTS,
         MODELS,
         FORECASTS,

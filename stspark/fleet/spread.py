@@ -96,7 +96,7 @@ def output_schema(quantiles: Sequence[float]) -> StructType:
     return schema_of((texts | {"cutoff": "date", "date": "date", "horizon": "int"} | values | model | stored).items())
 
 
-def _regions(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def whole_regions(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """One frame per region out of Arrow batches that are sorted by region and date."""
     held: list[pd.DataFrame] = []
     for batch in batches:
@@ -135,7 +135,7 @@ def _attempts(models: Mapping[str, Forecaster], task: FleetTask) -> Iterator[Att
 def _fit_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.DataFrame]:
     models = task.build()
     with _attempts(models, task) as attempt:
-        for rows in _regions(batches):
+        for rows in whole_regions(batches):
             region = to_region(rows, task)
             for name, model in models.items():
                 outcome = run_model(model, region, models[NAIVE], task.plan, attempt)
@@ -145,7 +145,7 @@ def _fit_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.D
 def _score_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.DataFrame]:
     models = task.build()
     with _attempts(models, task) as attempt:
-        for rows in _regions(batches):
+        for rows in whole_regions(batches):
             region = to_region(rows, task)
             stored: dict[str, str] = json.loads(rows["artefacts"].iloc[0] or "{}")
             for name, model in models.items():
