@@ -138,6 +138,28 @@ class Closed(Section):
     """region, date; an empty region means all."""
     days_without_events: bool = False
     """True: a day on which no region has any event was closed."""
+    learned_weekdays: bool = False
+    """True: of a panel, a weekday that had no row for four weeks is closed, not missing."""
+
+
+class Outliers(Section):
+    """Observed values far from their weekday's usual one; holidays and shopping events are none."""
+
+    method: Literal["hampel", "none"] = "hampel"
+    threshold: float = Field(default=5.0, gt=0)
+    """Robust standard deviations from the median beyond which a value is flagged."""
+    clean: bool = False
+    """True: draw a flagged value in to the threshold, in target_clean only."""
+
+
+class Panel(Section):
+    """How target_clean is made from the target, which is never overwritten."""
+
+    fill: Literal["season", "kalman", "none"] = "season"
+    """Of days without a target: the weekday's last value, a structural model's expectation, or nothing."""
+    outliers: Outliers = Outliers()
+    noise_filter: bool = False
+    """True: target_clean of an observed day is its filtered level and season."""
 
 
 class Backtest(Section):
@@ -198,6 +220,7 @@ class Settings(Section):
     calendar: Calendar = Calendar()
     covariates: tuple[Covariate, ...] = ()
     closed: Closed = Closed()
+    panel: Panel = Panel()
     backtest: Backtest = Backtest()
     quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     models: tuple[Model, ...] = Field(min_length=1)

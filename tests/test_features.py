@@ -78,8 +78,8 @@ def kinds(spark):
     [
         pytest.param("events", 2, "observed", 2.0, 2.0, id="a day with sales"),
         pytest.param("events", 3, "observed", 0.0, 0.0, id="events: nobody bought on an open day, a true zero"),
-        pytest.param("panel", 3, "missing", None, 2.0, id="panel: not known, filled with the last value"),
-        pytest.param("panel", 9, "missing", None, 2.0, id="panel: filled with the same weekday"),
+        pytest.param("panel", 3, "imputed", None, 2.0, id="panel: not known, filled with the last value"),
+        pytest.param("panel", 9, "imputed", None, 2.0, id="panel: filled with the same weekday"),
         pytest.param("events", 12, "observed", 0.0, 0.0, id="events: nobody bought anywhere, still a zero"),
         pytest.param("shop shut", 12, "closed", None, 5.0, id="or closed, where the config says so"),
         pytest.param("shop shut", 3, "observed", 0.0, 0.0, id="but not where another region sold"),

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from stspark import calendar as days_known
 from stspark.errors import InputError
 from stspark.features import covariates, history, panel
+from stspark.features.clean import Rules
 from stspark.ingest.files import read_header
 from stspark.settings import Settings
 from stspark.space import complete, read_regions
@@ -97,5 +98,11 @@ def build_region_day(
     closed_without = settings.closed.days_without_events
     days = panel.complete_days(daily, calendar, *span)
     days = panel.add_status(days, absent_is_zero=events, days_without_events_closed=closed_without)
-    days = panel.add_target_clean(days)
+    rules = Rules(
+        settings.panel,
+        settings.time.season,
+        settings.target.non_negative,
+        settings.closed.learned_weekdays and not events,
+    )
+    days = panel.add_target_clean(days, rules)
     return history.add_features(days, places.edges, places.regions)

@@ -113,6 +113,6 @@ FEATURES: tuple[Feature, ...] = (
 )
 
 
-def reach() -> int:
-    """Days that a change of one day's rows may reach ahead through fill, outliers and features of region_day."""
-    return max(f.window for f in FEATURES) + FILL_DAYS + OUTLIER_DAYS
+def reach(*, noise_filter: bool = False) -> int:
+    """Days that a change of one day's rows may reach ahead through outliers, filter, fill and features of region_day."""
+    return max(f.window for f in FEATURES) + FILL_DAYS * (1 + noise_filter) + OUTLIER_DAYS

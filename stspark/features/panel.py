@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import date
 
+import pandas as pd
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from stspark.columns import schema_of
+from stspark.features.clean import Rules, clean
 from stspark.names import CLOSED, MISSING, OBSERVED
 from stspark.settings import Target
 
@@ -71,18 +75,24 @@ def add_status(days: DataFrame, *, absent_is_zero: bool, days_without_events_clo
     return days.withColumns(filled | (zero_when_absent if absent_is_zero else {}))
 
 
-def add_target_clean(days: DataFrame) -> DataFrame:
-    """Add target_clean: the target, or for closed and missing days a fill from earlier days only.
+def add_target_clean(days: DataFrame, rules: Rules | None = None) -> DataFrame:
+    """Add target_clean and is_outlier, and mark missing days that could be filled as imputed (see features.clean).
 
-    The fill is the region's last observed value of the same weekday; without one, 0 on a closed day (a weekday that
-    is always closed) and the last observed value on a missing one. Nothing later than a day enters its fill.
+    Each region's days go through one task as a whole; of the columns only those that are needed travel.
     """
-    same_weekday = (
-        Window.partitionBy("region", F.weekday("date")).orderBy("date").rowsBetween(Window.unboundedPreceding, -1)
+    events = [F.col(c) > 0 for c in days.columns if c == "holiday" or c.startswith("event_")]
+    excepted = functools.reduce(Column.__or__, events) if events else F.lit(False)
+    slim = days.select("region", "date", "target", "status", excepted.alias("excepted"))
+    schema = schema_of([("region", "string"), ("date", "date"), ("status", "string"), ("target_clean", "double"),
+                        ("is_outlier", "boolean")])  # fmt: skip
+    made = slim.groupBy("region").applyInPandas(functools.partial(_clean_region, rules=rules or Rules()), schema)
+    return days.drop("status").join(made, ["region", "date"])
+
+
+def _clean_region(rows: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+    rows = rows.sort_values("date", ignore_index=True)
+    target, excepted = rows["target"].to_numpy(dtype=float), rows["excepted"].to_numpy(dtype=bool)
+    found = clean(target, rows["status"].to_numpy(dtype=object), excepted, rules)
+    return rows[["region", "date"]].assign(
+        status=found.status, target_clean=found.target_clean, is_outlier=found.is_outlier
     )
-    earlier = Window.partitionBy("region").orderBy("date").rowsBetween(Window.unboundedPreceding, -1)
-    without = F.when(F.col("status") == CLOSED, 0.0).otherwise(
-        F.coalesce(F.last("target", ignorenulls=True).over(earlier), F.lit(0.0))
-    )
-    fill = F.coalesce(F.last("target", ignorenulls=True).over(same_weekday), without)
-    return days.withColumn("target_clean", F.coalesce("target", fill))
