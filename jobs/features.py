@@ -10,8 +10,7 @@ import sys
 from stspark.features import build, covariates, edge
 from stspark.features.panel import daily_totals
 from stspark.job import Job, run_job
-from stspark.space import nearest_edges
-from stspark.tables import REGION_EDGES, REGIONS
+from stspark.tables import REGIONS
 
 
 def main(job: Job) -> None:
@@ -25,10 +24,8 @@ def main(job: Job) -> None:
         spans = build.region_spans(daily, settings)
         span, regions = build.data_span(spans, settings), build.build_regions(spans, settings)
         store.replace("regions", spark.createDataFrame(regions, REGIONS.schema()))
-        store.replace(
-            "region_edges",
-            spark.createDataFrame(nearest_edges(regions, settings.regions.neighbours), REGION_EDGES.schema()),
-        )
+        as_of = min(job.asked_as_of or span[1], span[1])
+        store.replace("region_edges", build.build_edges(spark, regions, daily, as_of, settings))
         store.replace("calendar", build.build_calendar(spark, store.read("regions"), panel, span, settings))
         places = build.Places(store.read("region_edges"), store.read("regions"))
         days = build.build_region_day(daily, store.read("calendar"), places, span, settings)

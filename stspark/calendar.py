@@ -12,6 +12,7 @@ import holidays
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from stspark import lunar
 from stspark.columns import schema_of
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.settings import Calendar, Closed
@@ -32,10 +33,10 @@ class ShoppingEvent:
 
 
 def shopping_events(calendar: Calendar) -> list[ShoppingEvent]:
-    """Read the configured file of shopping events; raise InputError or ConfigError naming row and column."""
+    """The configured file's events and the lunar festivals; InputError or ConfigError naming row and column."""
     path = calendar.shopping_events
     if path is None:
-        return []
+        return lunar_events(calendar)
     with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         missing = {"event", "date"} - set(reader.fieldnames or ())
@@ -50,7 +51,26 @@ def shopping_events(calendar: Calendar) -> list[ShoppingEvent]:
     for slug in calendar.events or ():
         if slug not in known:
             raise ConfigError(f"calendar.events: {slug}", f"is not in {path}", f"nearest is '{nearest(slug, known)}'")
-    return [e for e in events if calendar.events is None or e.slug in calendar.events]
+    moving = lunar_events(calendar)
+    computed = {e.slug for e in moving}  # a festival that is computed is not taken from the file as well
+    wanted = [e for e in events if (calendar.events is None or e.slug in calendar.events) and e.slug not in computed]
+    return wanted + moving
+
+
+def lunar_events(calendar: Calendar) -> list[ShoppingEvent]:
+    """The configured festivals of every year."""
+    return [
+        ShoppingEvent(
+            chosen.festival,
+            chosen.festival.replace("_", " "),
+            day,
+            chosen.days_before,
+            chosen.days_after,
+            chosen.countries,
+        )
+        for chosen in calendar.lunar
+        for day in lunar.days(chosen.festival)
+    ]
 
 
 def _event(path: str, line: int, row: dict[str, str | None]) -> ShoppingEvent:
@@ -100,27 +120,36 @@ def event_rows(calendar: Calendar, first: date, last: date) -> dict[tuple[str, d
     return rows
 
 
-def holiday_rows(countries: Sequence[str], years: Sequence[int]) -> list[tuple[str, date, str]]:
-    """(country, date, name) of public holidays, from the `holidays` package (offline tables)."""
-    supported = holidays.list_supported_countries()
-    return [
-        (country, day, name)
-        for country in countries
-        if country in supported
-        for day, name in sorted(holidays.country_holidays(country, years=list(years)).items())
-    ]
+def holiday_rows(places: Sequence[str], years: Sequence[int]) -> list[tuple[str, date, str]]:
+    """(place, date, name) of public holidays, from the `holidays` package (offline tables).
+
+    place: a country (BR) or a country and its subdivision (BR-SP), whose own holidays are then among them.
+    """
+    supported, rows = holidays.list_supported_countries(), []
+    for place in places:
+        country, _, part = place.partition("-")
+        if country not in supported:
+            continue
+        if part and part not in supported[country]:
+            near = nearest(part, supported[country])
+            fix = f"nearest is '{near}'" if near else f"known are {', '.join(supported[country][:8]) or 'none'}"
+            raise InputError(f"regions: subdivision '{part}' of {country}", "has no holidays of its own", fix)
+        found = holidays.country_holidays(country, subdiv=part or None, years=list(years))
+        rows += [(place, day, name) for day, name in sorted(found.items())]
+    return rows
 
 
 def region_dates(spark: SparkSession, regions: DataFrame, first: date, last: date) -> DataFrame:
-    """region, country, date for every day from `first` to `last`."""
+    """region, country, place (country-subdivision, or country), date for every day from `first` to `last`."""
     days = spark.range((last - first).days + 1).select(F.date_add(F.lit(first), F.col("id").cast("int")).alias("date"))
-    return regions.select("region", "country").crossJoin(F.broadcast(days))
+    place = F.coalesce(F.concat("country", F.lit("-"), "subdivision"), "country").alias("place")
+    return regions.select("region", "country", place).crossJoin(F.broadcast(days))
 
 
-def add_holidays(grid: DataFrame, rows: Sequence[tuple[str, date, str]]) -> DataFrame:
-    """Add holiday (1.0 or 0.0) and holiday_name by country and date."""
-    known = grid.sparkSession.createDataFrame(list(rows), "country string, date date, holiday_name string")
-    return grid.join(F.broadcast(known), ["country", "date"], "left").withColumn(
+def add_holidays(grid: DataFrame, rows: Sequence[tuple[str, date, str]], on: str = "country") -> DataFrame:
+    """Add holiday (1.0 or 0.0) and holiday_name by place (the column `on`) and date."""
+    known = grid.sparkSession.createDataFrame(list(rows), f"`{on}` string, date date, holiday_name string")
+    return grid.join(F.broadcast(known), [on, "date"], "left").withColumn(
         "holiday", F.col("holiday_name").isNotNull().cast("double")
     )
 

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 
 from pyspark.sql import SparkSession
 
-from stspark import __version__, progress, runs, staging
+from stspark import __version__, cells, progress, runs, staging
 from stspark.config_file import load_settings
 from stspark.errors import UserError
 from stspark.preflight import prepare
@@ -137,6 +137,8 @@ def _day(text: str) -> date:
 def _open(name: str, settings: Settings, options: argparse.Namespace) -> Job:
     log.info("stspark %s %s: %s", __version__, name, settings.title or settings.dataset)
     spark = build_session(f"stspark {name} {settings.dataset}")
+    if settings.regions.cells is not None:
+        cells.register(spark)
     store = Store(spark, settings.home, for_settings(settings))
     return Job(name, settings, spark, store, options.as_of, options.config)
 

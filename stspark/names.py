@@ -61,3 +61,12 @@ def is_global(model: str) -> bool:
 def quantile_column(q: float) -> str:
     """Return the column of quantile `q`: 0.1 -> q10, 0.025 -> q2_5."""
     return "q" + f"{100 * q:g}".replace(".", "_")
+
+
+def expression(theirs: str) -> str:
+    """A column mapping as SQL: what follows `sql:`, or the quoted name.
+
+    >>> expression("sql: a + 1"), expression("my lat")
+    ('a + 1', '`my lat`')
+    """
+    return theirs[4:].strip() if theirs.startswith("sql:") else "`" + theirs.replace("`", "``") + "`"

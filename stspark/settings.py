@@ -36,6 +36,8 @@ class Lookup(Section):
     on: str | None = None
     """Key column on the source's side, where it is named otherwise."""
     columns: tuple[str, ...]
+    many: Literal["error", "median"] = "error"
+    """What to do with a key of several rows: refuse the file, or take the median of its columns, which are numbers."""
 
 
 class Source(Section):
@@ -68,8 +70,42 @@ class Source(Section):
         return columns
 
 
+class Weights(Section):
+    """Which regions are neighbours, and how much each counts; weights of a region sum to 1."""
+
+    kind: Literal["nearest", "band", "queen", "file", "correlation"] = "nearest"
+    km: float | None = Field(default=None, gt=0)
+    """Of a distance band."""
+    file: str | None = None
+    """GeoJSON of polygons for `queen`; CSV of region, neighbour and weight for `file`."""
+    key: str = "region"
+    """Property of a polygon that names its region."""
+    hops: int = Field(default=1, ge=1)
+    """Neighbours' neighbours up to this many steps count too, by one over the steps."""
+    islands: Literal["none", "nearest"] = "none"
+    """A region without neighbours stays alone, or is tied to the nearest."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Weights:
+        needed = {"band": "km", "queen": "file", "file": "file"}.get(self.kind)
+        if needed is not None and getattr(self, needed) is None:
+            raise ValueError(f"of kind {self.kind} need '{needed}'")
+        return self
+
+
+class Cells(Section):
+    """Regions made from latitude and longitude: `resolution` of H3 hexagons, or the side of squares in km."""
+
+    shape: Literal["hexagon", "square"]
+    resolution: int = Field(default=4, ge=0, le=15)
+    km: float = Field(default=50.0, gt=0)
+
+
 class Regions(Section):
     """Places. Without a file the regions are those of the data, without neighbours."""
+
+    cells: Cells | None = None
+    """Make the regions from the rows' `lat` and `lng`, which source.columns then names instead of `region`."""
 
     file: str | None = None
     columns: dict[str, str] = {}
@@ -85,6 +121,7 @@ class Regions(Section):
     country: str | None = None
     """Country of regions for which the file names none."""
     neighbours: int = Field(default=4, ge=1)
+    weights: Weights = Weights()
 
 
 class Target(Section):
@@ -107,6 +144,16 @@ class Time(Section):
     """Last complete day of the data."""
 
 
+class Lunar(Section):
+    """A festival of the Chinese lunar calendar, a column like a shopping event's."""
+
+    festival: Literal["spring_festival", "dragon_boat", "mid_autumn", "double_ninth"]
+    days_before: int = Field(default=0, ge=0)
+    days_after: int = Field(default=0, ge=0)
+    countries: tuple[str, ...] = ()
+    """Where it matters; none = everywhere."""
+
+
 class Calendar(Section):
     """Days that are known ahead for everybody."""
 
@@ -115,6 +162,8 @@ class Calendar(Section):
     """File of event, date, days_before, days_after, countries."""
     events: tuple[str, ...] | None = None
     """Which of its events matter here; by default all of them."""
+    lunar: tuple[Lunar, ...] = ()
+    """Lunar festivals, whose days are computed."""
 
 
 class Covariate(Section):
@@ -248,6 +297,23 @@ class Settings(Section):
             raise ValueError(f"lacks '{names.NAIVE}', which every comparison needs; add it")
         return models
 
+    @model_validator(mode="before")
+    @classmethod
+    def _cells_as_regions(cls, raw: Any) -> Any:
+        """With cells, `region` is an expression over the columns named `lat` and `lng`."""
+        cells = (raw.get("regions") or {}).get("cells") if isinstance(raw, dict) else None
+        columns = (raw.get("source") or {}).get("columns") if isinstance(raw, dict) else None
+        if not (isinstance(cells, dict) and isinstance(columns, dict)) or "region" in columns:
+            return raw
+        if missing := [c for c in ("lat", "lng") if c not in columns]:
+            raise ValueError(f"source.columns has no '{missing[0]}', which regions.cells needs")
+        lat, lng = (names.expression(str(columns[c])) for c in ("lat", "lng"))
+        made = Cells.model_validate(cells)
+        size = made.resolution if made.shape == "hexagon" else made.km
+        rest = {k: v for k, v in columns.items() if k not in ("lat", "lng")}
+        region = f"sql:{made.shape}_cell({lat}, {lng}, {size})"
+        return raw | {"source": raw["source"] | {"columns": rest | {"region": region}}}
+
     @model_validator(mode="after")
     def _files_of_covariates(self) -> Settings:
         for covariate in self.covariates:
@@ -302,6 +368,7 @@ class Settings(Section):
         """Single files that the config names, by key."""
         named = {
             "regions.file": self.regions.file,
+            "regions.weights.file": self.regions.weights.file,
             "calendar.shopping_events": self.calendar.shopping_events,
             "closed.file": self.closed.file,
             **{f"covariates.{c.name}.file": c.file for c in self.covariates},

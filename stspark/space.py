@@ -15,7 +15,7 @@ from stspark.settings import Regions
 
 EARTH_RADIUS_KM = 6371.0088
 HILBERT_BITS = 12
-COLUMNS = ("region", "name", "country", "lat", "lng", "timezone", "parent")
+COLUMNS = ("region", "name", "country", "subdivision", "lat", "lng", "timezone", "parent")
 
 
 def read_regions(settings: Regions) -> pd.DataFrame | None:

@@ -142,6 +142,7 @@ REGIONS = Table(
         region="string: region",
         name="string: name for people",
         country="string: ISO 3166-1 code, for public holidays",
+        subdivision="string: code of the state or province, for its public holidays",
         lat="double: latitude of the centre, degrees; null = no place",
         lng="double: longitude of the centre, degrees",
         timezone="string: IANA zone in which the region's days are counted",
@@ -158,6 +159,7 @@ REGION_EDGES = Table(
         region="string: the region that is influenced",
         neighbour="string: the region that influences it",
         distance_km="double: great-circle distance of the centres, km",
+        hops="int: steps from the region to the neighbour over the edges",
         weight="double: row-standardised weight",
     ),
 )

@@ -11,8 +11,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stspark import calendar as days_known
+from stspark import cells, edges
 from stspark.errors import InputError
-from stspark.features import covariates, history, panel
+from stspark.features import covariates, history, learning, panel
 from stspark.features.clean import Rules
 from stspark.ingest.files import read_header
 from stspark.settings import Settings
@@ -51,10 +52,26 @@ def data_span(spans: pd.DataFrame, settings: Settings) -> tuple[date, date]:
 def build_regions(spans: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """The regions that have data, with their places, in spatial order."""
     configured = read_regions(settings.regions)
+    if configured is None and settings.regions.cells is not None:
+        return complete(cells.table(spans["region"].sort_values()), settings.regions)
     if configured is None:
         return complete(spans[["region"]].sort_values("region"), settings.regions)
     table = configured[configured["region"].isin(spans["region"])].sort_values("position", ignore_index=True)
     return table.assign(position=range(len(table)))
+
+
+def build_edges(
+    spark: SparkSession, regions: pd.DataFrame, daily: DataFrame, as_of: date, settings: Settings
+) -> DataFrame:
+    """The table region_edges; like histories are judged up to the first cutoff of a back-test from `as_of`."""
+    like = None
+    if settings.regions.weights.kind == "correlation":
+        plan = settings.backtest
+        until = learning.cutoffs(as_of, settings.time.horizon, plan.windows, plan.step)[0]
+        like = edges.correlations(daily, settings.time.season, until).toPandas()
+    made = edges.build_edges(regions, settings.regions, like)
+    rows = [tuple(None if pd.isna(v) else v for v in row) for row in made.itertuples(index=False)]
+    return spark.createDataFrame(rows, "region string, neighbour string, distance_km double, hops int, weight double")
 
 
 def build_calendar(
@@ -63,10 +80,10 @@ def build_calendar(
     """region x date from the first day to two horizons after the last, with all that is known ahead."""
     first, last = span[0], span[1] + timedelta(days=2 * settings.time.horizon)
     grid = days_known.region_dates(spark, regions, first, last)
-    countries = [r[0] for r in regions.select("country").where("country is not null").distinct().toLocalIterator()]
+    places = [r[0] for r in grid.select("place").where("place is not null").distinct().toLocalIterator()]
     years = range(first.year, last.year + 1)
-    rows = days_known.holiday_rows(sorted(countries), years) if settings.calendar.holidays else []
-    grid = days_known.add_holidays(grid, rows)
+    rows = days_known.holiday_rows(sorted(places), years) if settings.calendar.holidays else []
+    grid = days_known.add_holidays(grid, rows, on="place")
     columns = list(days_known.event_columns(settings.calendar))
     grid = days_known.add_shopping_events(grid, days_known.event_rows(settings.calendar, first, last), columns)
     grid = days_known.add_closures(grid, settings.closed, listed_closures(spark, settings))

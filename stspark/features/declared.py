@@ -114,5 +114,5 @@ FEATURES: tuple[Feature, ...] = (
 
 
 def reach(*, noise_filter: bool = False) -> int:
-    """Days that a change of one day's rows may reach ahead through outliers, filter, fill and features of region_day."""
+    """Days ahead that a change of one day's rows may reach through outliers, filter, fill and features."""
     return max(f.window for f in FEATURES) + FILL_DAYS * (1 + noise_filter) + OUTLIER_DAYS

@@ -90,6 +90,9 @@ def add_lookup(spark: SparkSession, frame: DataFrame, lookup: Lookup, source: So
     rows = _csv(spark, [path], header, source.encoding, source.separator)
     wanted = [lookup.key, *(c for c in lookup.columns if c != lookup.key)]
     rows = rows.select(*(F.col(f"`{c}`") for c in wanted)).distinct()
+    if lookup.many == "median":
+        numbers = [F.median(F.col(f"`{c}`").try_cast("double")).cast("string").alias(c) for c in wanted[1:]]
+        rows = rows.groupBy(wanted[0]).agg(*numbers) if numbers else rows
     repeated = rows.groupBy(lookup.key).count().where("count > 1").first()
     if repeated is not None:
         raise InputError(
