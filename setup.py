@@ -21,7 +21,6 @@ REQUIRED = [
     "scikit-learn",  # ridge regression of the linear model
     "h3",  # hexagonal cells as regions
     "shapely",  # which polygons of regions touch
-    "statsforecast",  # seasonal naive, AutoETS, AutoARIMA, SARIMA, Theta
     "statsmodels",  # tests of stationarity, season and remainder in the diagnostics
     "prophet",  # the Prophet model
     "torch",  # the global network, ST-CNN

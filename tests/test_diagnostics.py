@@ -212,7 +212,7 @@ def page(names: dict[str, str]) -> Diagnosis:
 def test_the_page_says_in_short_what_the_rows_say_and_escapes_names():
     data = page({"a": "O'Brien & <b>", "b": "b", "c": "c"})
     said = " ".join(in_short(data))
-    assert "3 smooth" in said
+    assert "demand is smooth in 3" in said
     assert "The level jumped in" in said
     assert "Levels are alike (moran_levels)." in said
     html = render(data)

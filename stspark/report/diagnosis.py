@@ -124,7 +124,7 @@ def in_short(data: Diagnosis) -> list[str]:
     """The page's first sentences."""
     lines = []
     kinds = data.of_test("demand_class")["verdict"].str.extract(r"^(\w+):")[0].value_counts()
-    told = [f"{kinds[k]} {k}" for k in ADVICE if k in kinds]
+    told = [f"{k} in {kinds[k]}" for k in ADVICE if k in kinds]
     if told:
         lines.append(f"Of {plural(data.regions, 'region')}, demand is {listing(told)}.")
     strong = data.of_test("season_strength")
@@ -233,7 +233,8 @@ def _glossary(data: Diagnosis) -> Html:
 def _table(head: tuple[str, ...], rows: list[Html]) -> Html:
     if not rows:
         return tag("div", tag("p", "Nothing was tested."), class_="card")
-    line = tag("tr", *(tag("th", text) for text in head))
+    right = ("regions", "statistic", "p-value")
+    line = tag("tr", *(tag("th", text, class_="num" if text in right else None) for text in head))
     return tag("div", tag("table", tag("thead", line), tag("tbody", *rows)), class_="card scroll")
 
 
