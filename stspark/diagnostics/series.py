@@ -156,7 +156,9 @@ def _how_strong(value: float) -> str:
 
 def _remainder(rest: Floats, season: int) -> list[Finding]:
     box = acorr_ljungbox(rest, lags=[2 * season]).iloc[0]
-    lm, p = (float(str(value)) for value in list(het_arch(rest, nlags=season))[:2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # as above
+        lm, p = (float(str(value)) for value in list(het_arch(rest, nlags=season))[:2])
     left = "season and trend leave a pattern to model" if box["lb_pvalue"] < LEVEL else "season and trend explain it"
     calm = "calm and wild spells follow each other (intervals should widen)" if p < LEVEL else "evenly noisy"
     return [
