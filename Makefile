@@ -14,11 +14,11 @@ unexport QUERY
 unexport SPARK_HOME SPARK_CONF_DIR PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_SUBMIT_ARGS PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run analyse bench-fev test sql cluster lint wheel pins clean distclean environment bench-spatial
+.PHONY: help setup run analyse bench-fev test sql cluster lint wheel pins clean distclean environment bench-spatial bench-features
 
 help: ## this list
 	@echo 'make COMMAND [CONFIG=conf/DATASET.yaml] [ARGS="--as-of 2024-05-31 --set dotted.key=value"]'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: environment ## the whole pipeline: raw files to forecasts and report (CONFIG=, ARGS=)
 	@$(BIN)/spark-submit jobs/pipeline.py --config '$(CONFIG)' $(ARGS)
@@ -40,6 +40,9 @@ cluster: environment ## the same on a standalone cluster of two workers here, co
 
 bench-spatial: environment ## what knowing the neighbours brings, on simulated panels (two minutes, without Spark)
 	@$(BIN)/python -m bench.spatial $(ARGS)
+
+bench-features: environment ## events to region_day beside DuckDB and Polars; half an hour (ARGS=--short: two minutes)
+	@$(BIN)/python bench/features_table $(ARGS)
 
 lint: environment ## ruff, and mypy strict on stspark
 	@$(BIN)/ruff check .

@@ -40,6 +40,9 @@ DEVELOPMENT = [
     "mypy",  # types, strict on stspark
     "pandas-stubs",  # types of pandas, and of what Spark hands over as pandas
     "types-PyYAML",  # types of yaml
+    "hypothesis",  # malformed inputs that nobody thought of
+    "duckdb",  # the yardstick of the features benchmark
+    "polars",  # the same
     "setuptools",  # builds the wheel without network
     "wheel",  # the same
 ]

@@ -1,38 +1,88 @@
 """Cleaned rows to the region-by-day table, with regions, neighbours and the calendar beside it.
 
-spark-submit jobs/features.py --config conf/DATASET.yaml [--as-of YYYY-MM-DD] [--set dotted.key=value …]
+spark-submit jobs/features.py --config conf/DATASET.yaml [--full] [--as-of YYYY-MM-DD] [--set dotted.key=value …]
+
+Builds the days whose rows have changed and those that depend on them; all days where config, code or the regions
+changed, or with --full.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Sequence
+from datetime import date
 
-from stspark.features import build, covariates, edge
-from stspark.features.panel import daily_totals
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from stspark import changes, recipe
+from stspark.features import build, covariates, edge, incremental
 from stspark.job import Job, run_job
 from stspark.tables import REGIONS
 
+log = logging.getLogger("stspark")
+
 
 def main(job: Job) -> None:
-    settings, store, spark = job.settings, job.store, job.spark
+    store, settings = job.store, job.settings
+    table = "events" if settings.source.kind == "events" else "panel"
     with job.step("features"):
-        if settings.source.kind == "events":
-            panel, daily = None, daily_totals(store.read("events"), settings.target).persist()
-        else:
-            panel = store.read("panel")
-            daily = panel.select("region", "date", "target")
-        spans = build.region_spans(daily, settings)
-        span, regions = build.data_span(spans, settings), build.build_regions(spans, settings)
-        store.replace("regions", spark.createDataFrame(regions, REGIONS.schema()))
-        as_of = min(job.asked_as_of or span[1], span[1])
-        store.replace("region_edges", build.build_edges(spark, regions, daily, as_of, settings))
-        store.replace("calendar", build.build_calendar(spark, store.read("regions"), panel, span, settings))
-        places = build.Places(store.read("region_edges"), store.read("regions"))
-        days = build.build_region_day(daily, store.read("calendar"), places, span, settings)
-        store.replace("region_day", covariates.add_past_only(days, panel, settings))
-        doubtful = edge.doubtful_edge(edge.daily_sums(daily, span[1]))
-    job.summary["regions"] = f"{len(regions):,}, {span[0]} to {span[1]}"
+        rows = store.read(table)
+        basis = changes.present(store, table, recipe.features(settings))
+        whole = job.full or settings.regions.weights.kind == "correlation"  # such weights change with every day
+        before = None if whole else changes.of_region_day(store)
+        touched = None
+        if before is not None and before.recipe == basis.recipe:
+            touched = changes.touched_days(store, table, before)
+        if touched is None or (touched and not update(job, rows, touched, basis)):
+            build_all(job, rows, basis)
+        region_day = store.read("region_day")
+        known = incremental.as_it_stands(region_day, store.read("regions"))
+        doubtful = edge.doubtful_edge(edge.daily_sums(region_day, known.last))
+    job.summary["regions"] = f"{len(known.regions):,}, {min(known.starts.values())} to {known.last}"
     job.summary |= {"edge": str(doubtful)} if doubtful else {}
+
+
+def build_all(job: Job, rows: DataFrame, basis: changes.Basis) -> None:
+    """All tables from the first day on."""
+    settings, store, spark = job.settings, job.store, job.spark
+    panel = rows if settings.source.kind == "panel" else None
+    daily = build.totals(rows, settings).persist()
+    spans = build.region_spans(daily, settings)
+    span, regions = build.data_span(spans, settings), build.build_regions(spans, settings)
+    store.replace("regions", spark.createDataFrame(regions, REGIONS.schema()))
+    as_of = min(job.asked_as_of or span[1], span[1])
+    store.replace("region_edges", build.build_edges(spark, regions, daily, as_of, settings))
+    store.replace("calendar", build.build_calendar(spark, store.read("regions"), panel, span, settings))
+    places = build.Places(store.read("region_edges"), store.read("regions"))
+    days = build.build_region_day(daily, store.read("calendar"), places, span, settings)
+    store.replace("region_day", covariates.add_past_only(days, panel, settings), note=basis.note())
+
+
+def update(job: Job, rows: DataFrame, touched: Sequence[date], basis: changes.Basis) -> bool:
+    """Only what the touched days reach; False where all has to be built."""
+    settings, store, spark = job.settings, job.store, job.spark
+    known = incremental.as_it_stands(store.read("region_day"), store.read("regions"))
+    panel = rows if settings.source.kind == "panel" else None
+    anew = build.totals(rows.where(F.col("date").isin(list(touched))), settings).persist()
+    there = incremental.days_by_region(anew)
+    window = incremental.reached(touched, there, known, settings.time, incremental.REACH)
+    if window is None:
+        return False
+    log.info("features: %d days changed, %s to %s are built anew", len(touched), window.first, window.last)
+    span = (min(known.starts.values()), window.end)
+    ahead = build.build_calendar(spark, store.read("regions"), panel, span, settings)
+    store.replace("calendar", ahead.where(F.col("date") >= F.lit(window.first)), f"date >= '{window.first}'")
+    calendar = store.read("calendar").where(F.col("date") >= F.lit(window.context))
+    daily = incremental.daily_around(window, store.read("region_day"), touched, anew)
+    inner = (window.context, window.last)
+    places = build.Places(store.read("region_edges"), store.read("regions"))
+    days = build.build_region_day(daily, calendar, places, inner, settings)
+    days = covariates.add_past_only(days.where(F.col("date") >= F.lit(window.first)), panel, settings)
+    where = f"date between '{window.first}' and '{window.last}'"
+    store.replace("region_day", days, where, note=basis.note())
+    return True
 
 
 if __name__ == "__main__":

@@ -1,43 +1,44 @@
 """Raw files to cleaned rows in Delta: events or panel, rejected rows, one account per file.
 
-spark-submit jobs/ingest.py --config conf/DATASET.yaml [--set dotted.key=value …]
+spark-submit jobs/ingest.py --config conf/DATASET.yaml [--full] [--follow SECONDS] [--set dotted.key=value …]
+
+--full cleans every file that is there anew. --follow runs on, and looks for new files every so many seconds.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+from pathlib import Path
 
-from stspark.ingest import account
-from stspark.ingest.build import KINDS, classify, kept_before
-from stspark.ingest.events import to_events
+from stspark.ingest.commit import take_in
 from stspark.ingest.files import list_files
-from stspark.ingest.ledger import describe, not_yet_ingested, refuse_replaced, remove_unfinished
-from stspark.ingest.panel_rows import covariate_columns, to_panel
+from stspark.ingest.ledger import describe
+from stspark.ingest.panel_rows import covariate_columns
+from stspark.ingest.stream import checkpoint, on_new_files
 from stspark.job import Job, run_job
-from stspark.privacy import user_key
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--follow", type=int, metavar="SECONDS", help="run on; look for new files every SECONDS")
 
 
 def main(job: Job) -> None:
-    settings, store = job.settings, job.store
-    kind = KINDS[settings.source.kind]
+    settings, store, source = job.settings, job.store, job.settings.source
+    read = []
+
+    def take() -> None:
+        files = list_files(source, covariate_columns(settings))
+        read.append(take_in(job.spark, store, settings, files, again=job.full))
+
     with job.step("ingest"):
-        files = list_files(settings.source, covariate_columns(settings))
-        new = not_yet_ingested(store, files)
-        if new:
-            refuse_replaced(store, new, kind.table)
-            remove_unfinished(store, [kind.table, "events_rejected"])
-            ingest = classify(job.spark, new, settings, kept_before(store, kind))
-            if kind.table == "events":
-                rows = to_events(ingest.classified, ingest.ingest_id, user_key(settings.warehouse))
-            else:
-                rows = to_panel(ingest.classified, ingest.ingest_id)
-            mine = f"ingest_id = '{ingest.ingest_id}'"
-            store.replace(kind.table, rows, mine)
-            store.replace("events_rejected", account.to_rejected(ingest.classified, ingest.ingest_id), mine)
-            store.replace("ingested_files", ingest.file_counts, mine)
-            ingest.classified.unpersist()
-    job.summary |= describe(store, new)
+        follow = getattr(job.options, "follow", None)
+        folder = Path(source.path).is_dir() and not (Path(source.path) / "_delta_log").is_dir()
+        came = folder and on_new_files(job.spark, source, checkpoint(store.home, source), take, follow)
+        if not came:  # nothing is new by name; contents or rules may be
+            take()
+    job.summary |= describe(store, sum(read))
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("ingest", main))
+    sys.exit(run_job("ingest", main, more=options))

@@ -1,7 +1,8 @@
-"""Column types by name, without a session."""
+"""Column types by name, without a session; names as Spark SQL takes them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pyspark.sql.types import (
@@ -31,3 +32,17 @@ TYPES: dict[str, DataType] = {
 def schema_of(columns: Iterable[tuple[str, str]]) -> StructType:
     """Spark schema of (name, type) pairs; needs no session, so workers may use it."""
     return StructType([StructField(name, TYPES[kind]) for name, kind in columns])
+
+
+def quoted(name: str) -> str:
+    """A column's name in backticks, whatever signs it holds.
+
+    >>> quoted("a`b.c")
+    '`a``b.c`'
+    """
+    return "`" + name.replace("`", "``") + "`"
+
+
+def speaks_of(expression: str, column: str) -> bool:
+    """Whether a mapping, a column's name or a SQL expression, has the column in it as a whole word."""
+    return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", expression) is not None

@@ -36,6 +36,10 @@ class Job:
     asked_as_of: date | None = None
     config: str = ""
     """Path of the config file, as it was given."""
+    full: bool = False
+    """Make everything anew, not only what changed."""
+    options: argparse.Namespace = field(default_factory=argparse.Namespace)
+    """What this job alone understands."""
     seconds: dict[str, float] = field(default_factory=dict)
     summary: dict[str, str] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -73,10 +77,18 @@ class Job:
         self.store.merge("runs", runs.row(self, self.run, status), keep=runs.KEPT)
 
 
-def run_job(name: str, body: Callable[[Job], None], arguments: Sequence[str] | None = None) -> int:
-    """Parse arguments, run `body`, print the summary; return the exit code of the contract (0, 2 or 1)."""
+def run_job(
+    name: str,
+    body: Callable[[Job], None],
+    arguments: Sequence[str] | None = None,
+    more: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> int:
+    """Parse arguments, run `body`, print the summary; return the exit code of the contract (0, 2 or 1).
+
+    more: adds the options that this job alone understands.
+    """
     _start_logging()
-    options = _parse(name, arguments)
+    options = _parse(name, arguments, more)
     try:
         settings = load_settings(options.config, options.set)
         prepare(settings)
@@ -106,7 +118,9 @@ def _try_to_close(job: Job) -> None:
         log.warning("the failure could not be noted in the table runs", exc_info=True)
 
 
-def _parse(name: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(
+    name: str, arguments: Sequence[str] | None, more: Callable[[argparse.ArgumentParser], None] | None
+) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=f"spark-submit jobs/{name}.py", description=sys.modules["__main__"].__doc__ if arguments is None else None
     )
@@ -124,6 +138,13 @@ def _parse(name: str, arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="dotted.key=value",
         help="override a key of the config; repeatable",
     )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="clean all files and build all days anew, not only what changed since the last run",
+    )
+    if more is not None:
+        more(parser)
     return parser.parse_args(arguments)
 
 
@@ -140,7 +161,7 @@ def _open(name: str, settings: Settings, options: argparse.Namespace) -> Job:
     if settings.regions.cells is not None:
         cells.register(spark)
     store = Store(spark, settings.home, for_settings(settings))
-    return Job(name, settings, spark, store, options.as_of, options.config)
+    return Job(name, settings, spark, store, options.as_of, options.config, options.full, options)
 
 
 def _start_logging() -> None:

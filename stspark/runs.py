@@ -67,7 +67,8 @@ def identify(store: Store, settings: Settings, as_of: date) -> Run:
     """The run for these settings and the data in the tables."""
     hashes = [row[0] for row in store.read("ingested_files").select("content_hash").distinct().toLocalIterator()]
     side_files = [hashlib.sha256(path.read_bytes()).hexdigest() for _, path in sorted(settings.input_files().items())]
-    version = data_version([*hashes, *side_files])
+    forgotten = [row[0] for row in store.read("forgotten").toLocalIterator()] if store.exists("forgotten") else []
+    version = data_version([*hashes, *side_files, *forgotten])
     fingerprint = settings.fingerprint()
     text = f"{settings.dataset} {fingerprint} {as_of} {version} {__version__}"
     return Run(f"{as_of:%Y%m%d}-{hashlib.sha256(text.encode()).hexdigest()[:8]}", as_of, fingerprint, version)

@@ -90,6 +90,7 @@ def _settings() -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
         "spark.sql.ansi.enabled": "true",
+        "spark.sql.legacy.javaCharsets": "true",  # read any encoding that Java knows, not only Latin-1 and UTF
         **{f"spark.executorEnv.{name}": value for name, value in THREADS.items()},
     }
     return {key: value for key, value in wanted.items() if not given.contains(key)}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from stspark import names
+from stspark.encodings import shared_name
+from stspark.steps import step_of
 
 
 class Section(BaseModel):
@@ -48,20 +50,53 @@ class Source(Section):
     pattern: str = "*"
     published: str = ""
     """Where the data set can be had, for the error when it is not there."""
-    encoding: str = "UTF-8"
+    format: Literal["auto", "csv", "jsonl", "parquet", "delta"] = "auto"
+    """By default what a file's name says: .jsonl, .parquet, a Delta folder, else CSV; each also gzip'd (.gz)."""
+    encoding: str = "utf-8"
     separator: str = ","
+    layout: Literal["long", "wide"] = "long"
+    """wide: a panel with a column per region; `columns` then names the column of the time, or `start` and `step`."""
+    start: datetime | None = None
+    """Time of a wide panel's first line, where it has no column of the time."""
+    step: str = "1 day"
+    """Time between its lines."""
     timezone: str = "UTC"
     """Zone of times that carry no offset of their own."""
-    columns: dict[str, str]
+    columns: dict[str, str] = Field(default={}, validate_default=True)
     """Our name: their column, or `sql: …` for an expression over their columns."""
     lookups: tuple[Lookup, ...] = ()
     rules: tuple[Rule, ...] = ()
     max_rejected_share: float = Field(default=0.2, ge=0, le=1)
 
+    @field_validator("encoding")
+    @classmethod
+    def _readable(cls, encoding: str) -> str:
+        return shared_name(encoding)
+
+    @field_validator("layout")
+    @classmethod
+    def _wide_panels(cls, layout: str, info: Any) -> str:
+        if layout == "wide" and info.data.get("kind") != "panel":
+            raise ValueError("is for a source of kind panel; a source of events has a row per event")
+        return layout
+
+    @field_validator("step")
+    @classmethod
+    def _whole_days(cls, step: str) -> str:
+        if step_of(step) % timedelta(days=1):
+            raise ValueError(f"'{step}' is not a whole number of days, the panel's frequency")
+        return step
+
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, columns: dict[str, str], info: Any) -> dict[str, str]:
         kind = info.data.get("kind")
+        if info.data.get("layout") == "wide":  # the melted rows have these names
+            columns = {
+                "region": "region",
+                "target": "target",
+                **({"date": "date"} if info.data["start"] else {}),
+            } | columns
         needed = {"events": {"event_time", "region"}, "panel": {"date", "region", "target"}}.get(kind, set())
         if missing := sorted(needed - set(columns)):
             raise ValueError(f"has no entry for {', '.join(missing)}; a source of kind {kind} needs it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from delta.exceptions.captured import (
     ProtocolChangedException,
 )
 from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 
 from stspark.errors import InputError
@@ -70,8 +71,18 @@ class Store:
                 f"run jobs/{MAKERS[name]}.py or jobs/pipeline.py first",
             )
         self.versions_read[name] = self.version(name)
-        reader = self.spark.read.format("delta").option("versionAsOf", self.versions_read[name])
-        return reader.load(self.path(name))
+        return self.at(name, self.versions_read[name])
+
+    def at(self, name: str, version: int) -> DataFrame:
+        """The table as it was at a Delta version."""
+        return self.spark.read.format("delta").option("versionAsOf", version).load(self.path(name))
+
+    def notes(self, name: str) -> Iterator[str]:
+        """What writers noted in the table's commits, newest first."""
+        if self.exists(name):
+            for commit in deltalake.DeltaTable(self.path(name)).history():
+                if note := commit.get("userMetadata"):
+                    yield note
 
     def create(self, name: str) -> None:
         """Create the table if it is not there; replace it when its declared columns have changed."""
@@ -92,16 +103,21 @@ class Store:
             )
         if table.clustered:
             builder = builder.clusterBy(*table.clustered)
+        if table.without_statistics:
+            indexed = ",".join(c for c in table.column_names if c not in table.without_statistics)
+            builder = builder.property("delta.dataSkippingStatsColumns", indexed)
         _retrying(builder.execute, name)  # a twin may make it at the same time
 
-    def replace(self, name: str, frame: DataFrame, where: str | None = None) -> None:
-        """Replace the table's rows, or those that satisfy `where`, in one commit: twice is once."""
+    def replace(self, name: str, frame: DataFrame, where: str | None = None, note: str | None = None) -> None:
+        """Replace the table's rows, or those that satisfy `where`, in one commit: twice is once. It carries `note`."""
         self.create(name)
         table = self.tables[name]
         rows = table.select(frame)
 
         def write() -> None:
             writer = rows.write.format("delta").mode("overwrite")
+            if note is not None:
+                writer = writer.option("userMetadata", note)
             (writer.option("replaceWhere", where) if where else writer).save(self.path(name))
 
         _retrying(write, name)
@@ -129,6 +145,21 @@ class Store:
         _retrying(write, name)
         self._written(name)
 
+    def purge(self) -> None:
+        """Remove every file that the present versions do not need: old versions can no longer be read.
+
+        Nobody may write meanwhile: files of a commit that is still to come would be removed too.
+        """
+        check = "spark.databricks.delta.retentionDurationCheck.enabled"
+        before = self.spark.conf.get(check, "true")
+        self.spark.conf.set(check, "false")
+        try:
+            for name in self.tables:
+                if self.exists(name):
+                    DeltaTable.forPath(self.spark, self.path(name)).vacuum(0)
+        finally:
+            self.spark.conf.set(check, before or "true")
+
     def _written(self, name: str) -> None:
         self.versions_written[name] = self.version(name)
 
@@ -138,16 +169,34 @@ class Store:
         self.spark.sql(f"create database if not exists `{database}`")
         there = [name for name in self.tables if self.exists(name)]
         for name in there:
-            location = self.path(name).replace("\\", "\\\\").replace("'", "\\'")
-            self.spark.sql(f"create table if not exists `{database}`.`{name}` using delta location '{location}'")
+            self._register_table(f"`{database}`.`{name}`", self.path(name))
         if {"forecasts", "runs"} <= set(there):
             self.spark.sql(f"create or replace view `{database}`.forecast_latest as {latest_query(database)}")
             there.append("forecast_latest")
         return there
 
+    def _register_table(self, table: str, path: str) -> None:
+        """Point a name of SQL at the folder; one that points elsewhere is of another warehouse and taken over."""
+        if self.spark.catalog.tableExists(table) and not self._lies_at(table, path):
+            self.spark.sql(f"drop table {table}")  # an external table: its files stay
+        location = path.replace("\\", "\\\\").replace("'", "\\'")
+        self.spark.sql(f"create table if not exists {table} using delta location '{location}'")
+
+    def _lies_at(self, table: str, path: str) -> bool:
+        try:
+            lies_at = self.spark.sql(f"describe detail {table}").first()
+        except AnalysisException:  # its folder is gone
+            return False
+        jvm = self.spark._jvm
+        assert lies_at is not None
+        assert jvm is not None
+        place = jvm.org.apache.hadoop.fs.Path
+        return bool(place(lies_at["location"]).toUri().getPath() == place(path).toUri().getPath())
+
 
 MAKERS = {
     "ingested_files": "ingest",
+    "forgotten": "forget",
     "events": "ingest",
     "events_rejected": "ingest",
     "panel": "ingest",

@@ -34,6 +34,8 @@ class Table:
     keys: tuple[str, ...]
     columns: tuple[Column, ...]
     clustered: tuple[str, ...] = ()
+    without_statistics: tuple[str, ...] = ()
+    """Columns whose least and largest values must not stand in the log, where they would outlive their rows."""
 
     @property
     def column_names(self) -> list[str]:
@@ -79,7 +81,9 @@ INGESTED_FILES = Table(
         rows_kept="bigint: rows that went to events or panel",
         rows_rejected="bigint: rows that went to events_rejected",
         rows_duplicate="bigint: exact repeats of a kept row, dropped",
-        ingest_id="string: the ingest that read the file",
+        repeats="string: other files (one a line) that hold the kept rows of ids that this file has too",
+        cleaned_by="string: hash of what decides how rows are cleaned (columns, rules, regions, code)",
+        ingest_id="string: identifies the file's content and how it was cleaned",
     ),
 )
 
@@ -101,9 +105,21 @@ EVENTS = Table(
         price="double: price of a piece",
         amount="double: quantity x price; negative for a return",
         source_file="string: input file",
-        ingest_id="string: the ingest that wrote the row",
+        ingest_id="string: the file's content and rules, see ingested_files",
+        row_hash="bigint: hash of the row as it was read, by which an exact repeat is known",
     ),
     ("region", "date"),
+    ("user_id",),
+)
+
+FORGOTTEN = Table(
+    "forgotten",
+    "One row per person who was erased",
+    ("user_digest",),
+    _columns(
+        user_digest="string: SHA-256 of the hash that user_id was; rows of that person are rejected",
+        forgotten_on="date: day of the erasure",
+    ),
 )
 
 EVENTS_REJECTED = Table(
@@ -116,8 +132,10 @@ EVENTS_REJECTED = Table(
         raw_text="string: the row as it was read (JSON of the source's columns)",
         source_file="string: input file",
         line="bigint: line in the file, where known",
-        ingest_id="string: the ingest that rejected the row",
+        ingest_id="string: the file's content and rules, see ingested_files",
     ),
+    (),
+    ("raw_text",),
 )
 
 PANEL = Table(
@@ -129,7 +147,8 @@ PANEL = Table(
         date="date: day",
         target="double: the target as given; null = not known",
         source_file="string: input file",
-        ingest_id="string: the ingest that wrote the row",
+        ingest_id="string: the file's content and rules, see ingested_files",
+        row_hash="bigint: hash of the row as it was read, by which an exact repeat is known",
     ),
     ("region", "date"),
 )
@@ -334,6 +353,7 @@ def for_settings(settings: Settings) -> dict[str, Table]:
     }
     plain = (
         INGESTED_FILES,
+        FORGOTTEN,
         EVENTS,
         EVENTS_REJECTED,
         PANEL,

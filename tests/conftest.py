@@ -29,29 +29,14 @@ MODELS = (
 sys.path.append(str(ROOT / "jobs"))  # as spark-submit does with a job's folder
 
 
-KNOWN_BUGS = {
-    "test_rows_that_cannot_be_used_are_the_users_mistake[fails on a value]": "a cast that fails ends in Spark's error",
-    "test_a_column_named_twice_in_the_header_is_named": "a header that repeats a name ends in Spark's error",
-    "test_another_rule_cleans_the_files_anew": "files ingested under other rules are not read again",
-    **{
-        f"test_an_encoding_that_cannot_be_read_is_named[{name}]": "Spark's own list of encodings is not checked"
-        for name in ("latin-1", "windows-1252", "klingon")
-    },
-    "test_another_warehouse_of_the_same_name_takes_the_old_ones_place": "a table once registered keeps its old place",
-}
-"""Mistakes that the tests found and that are not mended yet: expected failures; one that passes must be struck off."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the session (spark), what needs the run of the pipeline (slow), and what is known to fail."""
+    """Mark what needs the session (spark) and what needs the run of the pipeline (slow)."""
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
         if used & {"spark", "small_run"}:
             item.add_marker("spark")
         if "small_run" in used:
             item.add_marker("slow")
-        if item.name in KNOWN_BUGS:
-            item.add_marker(pytest.mark.xfail(reason=KNOWN_BUGS[item.name], strict=True))
 
 
 @pytest.fixture(scope="session")

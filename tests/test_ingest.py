@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import run_job
+from pydantic import ValidationError
 from pyspark.sql import functions as F
 
 from stspark.errors import ConfigError, InputError
@@ -191,7 +192,7 @@ def shop(spark, tmp_path_factory):
 @pytest.fixture(scope="module")
 def events(shop):
     """The kept rows as they go to the table `events`, by event_id."""
-    return to_events(shop[1].classified, "i1", "key").drop("_raw", "_zone").toPandas().set_index("event_id")
+    return to_events(shop[1].classified, "key").drop("_raw", "_zone").toPandas().set_index("event_id")
 
 
 def fates(rows: pd.DataFrame, case: str) -> list[str]:
@@ -223,7 +224,12 @@ def test_a_row_that_comes_again_in_the_next_file_is_kept_from_the_first(shop):
 
 
 def test_rows_read_are_kept_rejected_or_duplicates_in_every_file(shop):
-    counts = shop[1].file_counts.toPandas().set_index("source_file").drop(columns=["content_hash", "ingest_id"])
+    counts = (
+        shop[1]
+        .file_counts.toPandas()
+        .set_index("source_file")
+        .drop(columns=["content_hash", "cleaned_by", "ingest_id", "repeats"])
+    )
     repeated = sum(len(rows) for rows, _ in REPEATED.values())
     # REPEATED: kept once each but for the last case; rejected 1 + 1 + 2; duplicates 1 + 2
     assert {name: row.tolist() for name, row in counts.iterrows()} == {
@@ -244,7 +250,7 @@ def test_rows_read_are_kept_rejected_or_duplicates_in_every_file(shop):
 def test_rejected_rows_keep_their_text(shop):
     from stspark.ingest.account import to_rejected
 
-    texts = to_rejected(shop[1].classified, "i1").toPandas()["raw_text"].tolist()
+    texts = to_rejected(shop[1].classified, shop[0].source, "key").toPandas()["raw_text"].tolist()
     assert f"too many fields,{GOOD},oops" in texts
     assert any('"id":"decimal comma"' in text and '"price":"1,5"' in text for text in texts)
 
@@ -283,7 +289,7 @@ def test_user_ids_are_hashed_alike_and_never_shown(events):
 
 
 def test_another_key_gives_other_hashes(shop, events):
-    other = to_events(shop[1].classified.limit(5), "i1", "other").select("user_id").toPandas()["user_id"]
+    other = to_events(shop[1].classified.limit(5), "other").select("user_id").toPandas()["user_id"]
     assert not set(other.dropna()) & set(events["user_id"])
 
 
@@ -312,7 +318,7 @@ def test_returns_count_negative_and_missing_pieces_count_one(spark, tmp_path):
     text = lines(*(f"{name},{row}" for name, (row, _, _) in rows.items()))
     chosen = settings(make_folder(tmp_path, {"a.csv": text}))
     ingest = classify(spark, list_files(chosen.source), chosen)
-    found = to_events(ingest.classified, "i", "k").select("event_id", "quantity", "amount").collect()
+    found = to_events(ingest.classified, "k").select("event_id", "quantity", "amount").collect()
     assert {r[0]: (r[1], r[2]) for r in found} == {name: (pieces, amount) for name, (_, pieces, amount) in rows.items()}
 
 
@@ -324,7 +330,7 @@ def test_the_source_may_be_in_latin_1_with_semicolons_and_lack_most_columns(spar
     chosen = settings(folder, {"encoding": "ISO-8859-1", "separator": ";", "columns": columns})
     ingest = classify(spark, list_files(chosen.source), chosen)
     assert vars(ingest.account) == {"read": 3, "kept": 2, "rejected": 0, "duplicate": 1}
-    found = to_events(ingest.classified, "i", "k").select("region", "event_type", "quantity").collect()
+    found = to_events(ingest.classified, "k").select("region", "event_type", "quantity").collect()
     assert sorted(map(tuple, found)) == [("München", "order", 3.0), ("München", "order", 4.0)]
 
 
@@ -394,7 +400,16 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, content, source, says):
             ["1," + GOOD], {"rules": [{"name": "r", "column": "price", "keep": "price >"}]}, ["source.rules"], id="rule"
         ),
         pytest.param(
-            ["1," + GOOD], {"columns": COLUMNS | {"price": "sql: cast(item as int)"}}, ["item"], id="fails on a value"
+            ["1," + GOOD], {"columns": COLUMNS | {"price": "sql: cast(item as int)"}},
+            ["source.columns.price: cast(item as int)", "'mug'", "null"], id="fails on a value",
+        ),
+        pytest.param(
+            ["1," + GOOD], {"columns": COLUMNS | {"price": "sql: 1 / (length(item) - 3)"}},
+            ["source.columns.price", "Division by zero"], id="divides by zero",
+        ),
+        pytest.param(
+            ["1," + GOOD], {"rules": [{"name": "r", "column": "price", "keep": "date(item) > '2024-01-01'"}]},
+            ["source.rules 'r'", "'mug'"], id="a rule that fails on a value",
         ),
     ],
 )  # fmt: skip
@@ -494,8 +509,36 @@ def test_a_file_may_have_any_name(spark, tmp_path, name):
     assert {row["source_file"]: row["rows_kept"] for row in ingest.file_counts.collect()} == {name: 1, "b.csv": 1}
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "windows-1252", "klingon"])
-def test_an_encoding_that_cannot_be_read_is_named(spark, tmp_path, encoding):
-    chosen = settings(make_folder(tmp_path, {"a.csv": lines("1," + GOOD)}), {"encoding": encoding})
-    with pytest.raises((ConfigError, InputError), match=encoding):
-        classify(spark, list_files(chosen.source), chosen)
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        pytest.param("latin-1", "Küche", id="as Python spells it"),
+        pytest.param("ISO-8859-1", "Küche", id="as Java spells it"),
+        pytest.param("windows-1252", "“Küche” für 3 €", id="beyond Latin-1"),
+        pytest.param("cp1251", "чашка", id="Cyrillic"),
+        pytest.param("shift_jis", "表示", id="two bytes a sign, the second an ASCII backslash"),
+        pytest.param("UTF-8", "😀 杯", id="UTF-8"),
+    ],
+)
+def test_text_is_read_in_the_sources_encoding(spark, tmp_path, encoding, text):
+    folder = make_folder(tmp_path, {"a.csv": lines("1," + event(item=text)).encode(encoding)})
+    chosen = settings(folder, {"encoding": encoding})
+    ingest = classify(spark, list_files(chosen.source), chosen)
+    assert [row["item"] for row in ingest.classified.collect()] == [text]
+    assert ingest.account.kept == 1
+
+
+def test_text_of_another_encoding_is_rejected_rather_than_garbled(spark, tmp_path):
+    rows = lines("1," + event(item="Küche"), "2," + GOOD).encode("latin-1")
+    chosen = settings(make_folder(tmp_path, {"a.csv": rows}))
+    found = classify(spark, list_files(chosen.source), chosen).classified.select(REASON, AT_FAULT).collect()
+    assert sorted(map(tuple, found), key=str) == [("bad_encoding", "item"), (None, None)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "says"),
+    [("klingon", "is not a known text encoding"), ("utf-16", "save the files as UTF-8"), ("", "not a known")],
+)
+def test_an_encoding_that_cannot_be_read_is_named(tmp_path, encoding, says):
+    with pytest.raises(ValidationError, match=f"'{encoding}'.*{says}"):
+        settings(tmp_path, {"encoding": encoding})

@@ -28,6 +28,13 @@ class Places:
     regions: DataFrame | None = None
 
 
+def totals(rows: DataFrame, settings: Settings) -> DataFrame:
+    """Daily totals of cleaned rows: those of events, or the panel's own target."""
+    if settings.source.kind == "events":
+        return panel.daily_totals(rows, settings.target)
+    return rows.select("region", "date", "target")
+
+
 def region_spans(daily: DataFrame, settings: Settings) -> pd.DataFrame:
     """region, first, last: the days that each region's rows span; InputError where there are none."""
     spans = daily.groupBy("region").agg(F.min("date").alias("first"), F.max("date").alias("last")).toPandas()
@@ -81,7 +88,7 @@ def build_calendar(
     first, last = span[0], span[1] + timedelta(days=2 * settings.time.horizon)
     grid = days_known.region_dates(spark, regions, first, last)
     places = [r[0] for r in grid.select("place").where("place is not null").distinct().toLocalIterator()]
-    years = range(first.year, last.year + 1)
+    years = range(first.year, last.year + 2)  # a coming year's first holiday may be observed on this year's last day
     rows = days_known.holiday_rows(sorted(places), years) if settings.calendar.holidays else []
     grid = days_known.add_holidays(grid, rows, on="place")
     columns = list(days_known.event_columns(settings.calendar))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from stspark.columns import quoted, speaks_of
 from stspark.errors import InputError
-from stspark.ingest.clean import AT_FAULT, DUPLICATE, REASON
-from stspark.ingest.files import InputFile
-from stspark.ingest.read import CORRUPT, FILE, RAW
+from stspark.ingest.clean import AT_FAULT, DUPLICATE, FIRST_IN, INGEST, REASON
+from stspark.ingest.events import keyed_hash
+from stspark.ingest.formats import CORRUPT, FILE, RAW
+from stspark.settings import Source
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,25 @@ class Account:
     duplicate: int
 
 
-def to_rejected(classified: DataFrame, ingest_id: str) -> DataFrame:
-    """One row per rejected input row: reason, column, raw text, file."""
+def to_rejected(classified: DataFrame, source: Source, user_key: str) -> DataFrame:
+    """One row per rejected input row: reason, column, raw text, file.
+
+    The raw text has the user's keyed hash in the place of columns that the user's id is made of; a line that does not
+    fall into columns stays as it is, and a forgotten person's row has no text.
+    """
+    shown = F.col(RAW)
+    if "user_id" in source.columns and "user_id" in classified.columns:
+        fields = [f.name for f in classified.select(f"{RAW}.*").schema]
+        for name in (f for f in fields if speaks_of(source.columns["user_id"], f)):
+            known = F.when(F.col(RAW)[name].isNotNull(), keyed_hash(F.col("user_id"), user_key))
+            shown = shown.withField(quoted(name), known)
+    text = F.coalesce(F.col(CORRUPT), F.to_json(shown, {"ignoreNullFields": "false"}))
     return classified.where(F.col(REASON).isNotNull()).select(
         F.col(REASON).alias("reason"),
         F.col(AT_FAULT).alias("column"),
-        raw_text().alias("raw_text"),
+        F.when(F.col(REASON) != "forgotten", text).alias("raw_text"),
         F.col(FILE).alias("source_file"),
-        F.lit(ingest_id).alias("ingest_id"),
+        F.col(INGEST).alias("ingest_id"),
     )
 
 
@@ -41,25 +54,22 @@ def raw_text() -> Column:
 
 
 def count_by_file(classified: DataFrame) -> DataFrame:
-    """source_file and the rows_kept, rows_rejected, rows_duplicate that were classified."""
+    """source_file, the rows_kept, rows_rejected and rows_duplicate that were classified, and whose rows they repeat."""
     rejected, repeated = F.col(REASON).isNotNull(), F.col(REASON).isNull() & F.col(DUPLICATE)
     return classified.groupBy(F.col(FILE).alias("source_file")).agg(
         F.count_if(~rejected & ~repeated).alias("rows_kept"),
         F.count_if(rejected).alias("rows_rejected"),
         F.count_if(repeated).alias("rows_duplicate"),
+        F.array_join(F.sort_array(F.collect_set(F.when(F.col(FIRST_IN) != F.col(FILE), F.col(FIRST_IN)))), "\n").alias(
+            "repeats"
+        ),
     )
 
 
-def file_rows(
-    spark: SparkSession, files: Sequence[InputFile], lines: DataFrame, counts: DataFrame, ingest_id: str
-) -> DataFrame:
+def file_rows(listed: DataFrame, lines: DataFrame, counts: DataFrame) -> DataFrame:
     """One row per file for `ingested_files`, files without rows included; a row of no listed file has no hash."""
-    listed = spark.createDataFrame(
-        [(f.name, f.content_hash, ingest_id) for f in files],
-        "source_file string, content_hash string, ingest_id string",
-    )
     joined = listed.join(lines, "source_file", "full").join(counts, "source_file", "full")
-    return joined.fillna(0, ["rows_read", "rows_kept", "rows_rejected", "rows_duplicate"])
+    return joined.fillna(0, ["rows_read", "rows_kept", "rows_rejected", "rows_duplicate"]).fillna("", ["repeats"])
 
 
 def check(file_counts: DataFrame, classified: DataFrame, max_rejected_share: float) -> Account:

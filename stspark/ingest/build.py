@@ -1,96 +1,125 @@
-"""One ingest: the new files of the source to cleaned rows, rejected rows and counts."""
+"""Some files of the source to cleaned rows, rejected rows and counts."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 from pyspark import StorageLevel
-from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from stspark.errors import ConfigError, InputError
-from stspark.ingest import account, clean
-from stspark.ingest.events import classify_events
+from stspark.errors import InputError
+from stspark.ingest import account, clean, failures
+from stspark.ingest.events import classify_events, keyed_hash
 from stspark.ingest.files import InputFile
+from stspark.ingest.formats import FILE
+from stspark.ingest.ledger import ingest_id
 from stspark.ingest.panel_rows import classify_panel
 from stspark.ingest.read import add_lookup, count_lines, read_raw
-from stspark.settings import Settings
+from stspark.settings import Settings, Source
 from stspark.space import complete, read_regions
-from stspark.store import Store
-
-log = logging.getLogger("stspark")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How rows of a kind of source repeat: the table, its key, and what makes a repeat an exact one."""
+    """How rows of a kind of source repeat: the table, its key, and the reason of a repeat with other content."""
 
     table: str
     keys: tuple[str, ...]
-    compared: tuple[str, ...]
     reason: str
 
 
 KINDS = {
-    "events": Kind(
-        "events", ("event_id",), ("event_time", "region", "event_type", "order_id", "item", "price"), "repeated_id"
-    ),
-    "panel": Kind("panel", ("region", "date"), ("target",), "repeated_key"),
+    "events": Kind("events", ("event_id",), "repeated_id"),
+    "panel": Kind("panel", ("region", "date"), "repeated_key"),
 }
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """How rows are cleaned beside the config: the hash of all that decides it, and who is not to be kept.
+
+    forgotten: digests of people (stspark.privacy.digest) whose rows are rejected; user_key: the key of their hashes.
+    """
+
+    name: str = ""
+    user_key: str = ""
+    forgotten: tuple[str, ...] = ()
+
+
+AS_CONFIGURED = Cleaning()
 
 
 @dataclass(frozen=True)
 class Ingest:
     """Classified rows of some files, and the account of them."""
 
-    ingest_id: str
     classified: DataFrame
     file_counts: DataFrame
     account: account.Account
 
-
-def kept_before(store: Store, kind: Kind) -> DataFrame | None:
-    """Keys and compared columns of the rows that earlier ingests kept, if there were any."""
-    return store.read(kind.table).select(*kind.keys, *kind.compared) if store.exists(kind.table) else None
+    def kept_elsewhere(self) -> set[str]:
+        """Files of earlier ingests that hold a row of which a file that comes before them by name has one too."""
+        rows = self.classified.where(F.col(clean.FIRST_IN) > F.col(FILE)).select(clean.FIRST_IN).distinct()
+        return {row[0] for row in rows.toLocalIterator()}
 
 
 def classify(
-    spark: SparkSession, files: list[InputFile], settings: Settings, earlier: DataFrame | None = None
+    spark: SparkSession,
+    files: Sequence[InputFile],
+    settings: Settings,
+    earlier: DataFrame | None = None,
+    cleaning: Cleaning = AS_CONFIGURED,
 ) -> Ingest:
     """Read and classify the files; raises InputError where rows are lost or too many rejected.
 
-    Rows that an earlier ingest kept (`kept_before`) are duplicates, as they are within one ingest.
+    Rows that are in the tables already (`earlier`: key, row_hash, source_file) are duplicates, as they are within one
+    ingest.
     """
     source = settings.source
+    listed = spark.createDataFrame(
+        [(f.name, f.content_hash, cleaning.name, ingest_id(f, cleaning.name)) for f in files],
+        "source_file string, content_hash string, cleaned_by string, ingest_id string",
+    )
+    with failures.named(source):
+        frame = _classified(read_all(spark, files, settings.source), settings, listed, cleaning)
+        if earlier is not None:
+            kind = KINDS[source.kind]
+            frame = clean.mark_known(frame, earlier, kind.keys, kind.reason)
+        frame = frame.persist(StorageLevel.MEMORY_AND_DISK)
+        if settings.regions.unknown == "error":
+            _no_unknown_region(frame, settings)
+        lines = count_lines(spark, source, files)
+        counts = account.file_rows(listed, lines, account.count_by_file(frame)).persist()
+        return Ingest(frame, counts, account.check(counts, frame, source.max_rejected_share))
+
+
+def read_all(spark: SparkSession, files: Sequence[InputFile], source: Source) -> DataFrame:
+    """The files' rows with the columns of the lookups."""
     raw = read_raw(spark, source, files)
     for lookup in source.lookups:
         raw = add_lookup(spark, raw, lookup, source)
-    frame = _classified(spark, raw, settings)
-    if earlier is not None:
-        kind = KINDS[source.kind]
-        frame = clean.mark_known(frame, earlier, kind.keys, kind.reason)
-    frame = frame.persist(StorageLevel.MEMORY_AND_DISK)
-    if settings.regions.unknown == "error":
-        _no_unknown_region(frame, settings)
-    ingest_id = hashlib.sha256("\n".join(sorted(f.content_hash for f in files)).encode()).hexdigest()[:12]
-    lines = count_lines(spark, source, files)
-    counts = account.file_rows(spark, files, lines, account.count_by_file(frame), ingest_id).persist()
-    return Ingest(ingest_id, frame, counts, account.check(counts, frame, source.max_rejected_share))
+    return raw
 
 
-def _classified(spark: SparkSession, raw: DataFrame, settings: Settings) -> DataFrame:
-    """Type the rows; ConfigError where an expression of the config does not fit the columns."""
-    try:
-        regions = known_regions(spark, raw, settings)
-        kind = classify_events if settings.source.kind == "events" else classify_panel
-        return kind(raw, settings, regions)
-    except AnalysisException as error:
-        raise ConfigError(
-            "source.columns or source.rules", str(error).splitlines()[0], "mend the expression"
-        ) from error
+def _classified(raw: DataFrame, settings: Settings, listed: DataFrame, cleaning: Cleaning) -> DataFrame:
+    regions = known_regions(raw.sparkSession, raw, settings)
+    if settings.source.kind == "events":
+        frame = classify_events(raw, settings, regions, barred(cleaning))
+    else:
+        frame = classify_panel(raw, settings, regions)
+    ids = listed.select(F.col("source_file").alias(FILE), F.col("ingest_id").alias(clean.INGEST))
+    return frame.join(F.broadcast(ids), FILE, "left")
+
+
+def barred(cleaning: Cleaning) -> list[clean.Check]:
+    """Rows of forgotten people are not kept."""
+    if not cleaning.forgotten:
+        return []
+    theirs = F.sha2(keyed_hash(F.col("user_id"), cleaning.user_key), 256).isin(list(cleaning.forgotten))
+    return [clean.Check("user_id", "forgotten", F.coalesce(theirs, F.lit(False)))]
 
 
 def known_regions(spark: SparkSession, raw: DataFrame, settings: Settings) -> DataFrame:
@@ -105,8 +134,6 @@ def known_regions(spark: SparkSession, raw: DataFrame, settings: Settings) -> Da
 
 def complete_zone(settings: Settings) -> str:
     """The zone of regions for which no file names one."""
-    import pandas as pd
-
     return str(complete(pd.DataFrame({"region": ["any"]}), settings.regions)["timezone"].iloc[0])
 
 

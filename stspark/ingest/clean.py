@@ -8,12 +8,23 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from stspark.columns import quoted
 from stspark.ingest.files import SQL
-from stspark.ingest.read import CORRUPT, FILE, ROW_HASH
+from stspark.ingest.formats import CORRUPT, FILE, RAW, ROW_HASH
 from stspark.settings import Rule
 
 REASON, AT_FAULT, DUPLICATE = "_reason", "_column", "_duplicate"
 """Reason code and our column at fault (null = the row is used); true for an exact repeat."""
+
+INGEST = "_ingest"
+"""The ingest of the row's file: its content under these rules."""
+
+USABLE, FIRST_IN = "_usable", "_first_in"
+"""Whether the row passed all checks of its own; for such a row the file of the row of its key that is kept."""
+
+TRAVELLING = (FILE, RAW, CORRUPT, ROW_HASH)
+UNDECODED = "\ufffd"
+"""What bytes that are not of the source's encoding become."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +45,20 @@ def map_columns(raw: DataFrame, columns: Mapping[str, str]) -> DataFrame:
     """Our columns as trimmed text, empty as null; `sql:` entries are expressions over theirs."""
 
     def value(theirs: str) -> Column:
-        found = F.expr(theirs[len(SQL) :]) if theirs.startswith(SQL) else F.col(f"`{theirs}`")
+        found = F.expr(theirs[len(SQL) :]) if theirs.startswith(SQL) else F.col(quoted(theirs))
         return F.nullif(F.trim(found.cast("string")), F.lit(""))
 
-    travelling = [c for c in raw.columns if c.startswith("_")]
-    return raw.select(*travelling, *(value(theirs).alias(ours) for ours, theirs in columns.items()))
+    return raw.select(*TRAVELLING, *(value(theirs).alias(ours) for ours, theirs in columns.items()))
 
 
 def malformed() -> Check:
     """A line with too few or too many fields."""
     return Check("", "malformed_row", F.col(CORRUPT).isNotNull())
+
+
+def undecoded(columns: Sequence[str]) -> list[Check]:
+    """Text in another encoding than the source's is not guessed at."""
+    return [Check(c, "bad_encoding", F.contains(F.col(c), F.lit(UNDECODED))) for c in columns]
 
 
 def required(columns: Sequence[str]) -> list[Check]:
@@ -100,20 +115,25 @@ def apply_checks(frame: DataFrame, checks: Sequence[Check]) -> DataFrame:
 def mark_known(frame: DataFrame, earlier: DataFrame, keys: Sequence[str], reason: str) -> DataFrame:
     """Treat usable rows whose key an earlier ingest kept: equal content is a duplicate, other content is rejected.
 
-    earlier: the keys and the columns that are compared.
+    earlier: the keys, row_hash and source_file of the rows that are kept already.
     """
-    compared = [c for c in earlier.columns if c not in keys]
-    before = earlier.select(*keys, F.struct(*compared).alias("_before"))
+    before = earlier.select(*keys, F.col("row_hash").alias("_before"), F.col("source_file").alias("_before_file"))
     joined = frame.join(before, list(keys), "left")
-    repeat = F.col(REASON).isNull() & ~F.col(DUPLICATE) & F.col("_before").isNotNull()
-    same = F.struct(*compared).eqNullSafe(F.col("_before"))
+    repeat = F.col(USABLE) & F.col("_before").isNotNull()
+    same = fingerprint() == F.col("_before")
     return joined.withColumns(
         {
-            DUPLICATE: F.col(DUPLICATE) | (repeat & same),
-            REASON: F.when(repeat & ~same, reason).otherwise(F.col(REASON)),
-            AT_FAULT: F.when(repeat & ~same, keys[0]).otherwise(F.col(AT_FAULT)),
+            DUPLICATE: F.when(repeat, same).otherwise(F.col(DUPLICATE)),
+            REASON: F.when(repeat, F.when(~same, reason)).otherwise(F.col(REASON)),
+            AT_FAULT: F.when(repeat, F.when(~same, keys[0])).otherwise(F.col(AT_FAULT)),
+            FIRST_IN: F.when(repeat, F.col("_before_file")).otherwise(F.col(FIRST_IN)),
         }
-    ).drop("_before")
+    ).drop("_before", "_before_file")
+
+
+def fingerprint() -> Column:
+    """The row's hash as the tables keep it, in eight bytes."""
+    return F.xxhash64(ROW_HASH)
 
 
 def mark_duplicates(frame: DataFrame, keys: Sequence[str], reason: str) -> DataFrame:
@@ -121,8 +141,15 @@ def mark_duplicates(frame: DataFrame, keys: Sequence[str], reason: str) -> DataF
     usable = F.col(REASON).isNull()
     group: list[Column | str] = [F.when(usable, F.col(keys[0]).cast("string")).otherwise(F.col(ROW_HASH)), *keys[1:]]
     order = Window.partitionBy(usable, *group).orderBy(FILE, ROW_HASH)
-    marked = frame.withColumns({"_place": F.row_number().over(order), "_first": F.first(ROW_HASH).over(order)})
-    repeat, same = F.col(REASON).isNull() & (F.col("_place") > 1), F.col(ROW_HASH) == F.col("_first")
+    marked = frame.withColumns(
+        {
+            USABLE: usable,
+            "_place": F.row_number().over(order),
+            "_first": F.first(ROW_HASH).over(order),
+            FIRST_IN: F.when(usable, F.first(FILE).over(order)),
+        }
+    )
+    repeat, same = F.col(USABLE) & (F.col("_place") > 1), F.col(ROW_HASH) == F.col("_first")
     return marked.withColumns(
         {
             DUPLICATE: repeat & same,

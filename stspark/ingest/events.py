@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from stspark.ingest import clean
-from stspark.ingest.read import FILE, ROW_HASH
+from stspark.ingest.formats import FILE, ROW_HASH
 from stspark.names import EVENT_INPUTS
 from stspark.settings import Settings
 
 
-def classify_events(raw: DataFrame, settings: Settings, regions: DataFrame) -> DataFrame:
+def classify_events(
+    raw: DataFrame, settings: Settings, regions: DataFrame, barred: Sequence[clean.Check] = ()
+) -> DataFrame:
     """Type every row and give it a reason where it is not usable.
 
     `regions` has region and timezone. The order of the checks decides which reason a row gets:
-    malformed, missing, unparseable, unknown region, the configured rules, repeated id.
+    malformed, forgotten (`barred`), missing, unparseable, unknown region, the configured rules, repeated id.
     """
     source = settings.source
     frame = clean.map_columns(raw, source.columns)
@@ -27,6 +31,8 @@ def classify_events(raw: DataFrame, settings: Settings, regions: DataFrame) -> D
     frame = frame.join(F.broadcast(known), "region", "left")
     checks = [
         clean.malformed(),
+        *barred,
+        *clean.undecoded([c for c in source.columns if c not in ("event_time", "quantity", "price")]),
         *clean.required([clean.text_of("event_time"), "region", "event_type"]),
         *times,
         *numbers,
@@ -37,7 +43,7 @@ def classify_events(raw: DataFrame, settings: Settings, regions: DataFrame) -> D
     return clean.mark_duplicates(frame, ["event_id"], "repeated_id")
 
 
-def to_events(classified: DataFrame, ingest_id: str, user_key: str) -> DataFrame:
+def to_events(classified: DataFrame, user_key: str) -> DataFrame:
     """Usable rows with date, amount and signed quantity; user ids only as a keyed hash.
 
     A return counts negative whatever sign its quantity came with, so that it nets against sales.
@@ -52,7 +58,8 @@ def to_events(classified: DataFrame, ingest_id: str, user_key: str) -> DataFrame
             "amount": signed * F.col("price"),
             "user_id": keyed_hash(F.col("user_id"), user_key),
             "source_file": F.col(FILE),
-            "ingest_id": F.lit(ingest_id),
+            "ingest_id": F.col(clean.INGEST),
+            "row_hash": clean.fingerprint(),
         }
     )
 

@@ -1,71 +1,74 @@
-"""The input files: which there are, which are new, what their headers say."""
+"""The input files: which there are, what they hold (by content, not by name), which columns they bring."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stspark.errors import InputError, nearest
+from stspark.ingest import formats
+from stspark.ingest.formats import read_header
 from stspark.settings import Source
 
 SQL = "sql:"
 """Prefix of a column mapping that is an expression, not a column name."""
 
+__all__ = ["SQL", "InputFile", "data_version", "list_files", "read_header", "require_columns", "source_columns"]
+
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file of the source: `name` relative to the source's folder, SHA-256 of its bytes, its header."""
+    """A file of the source: `name` relative to the source's folder, SHA-256 of its content, its columns.
+
+    types: what tells apart files of equal columns that cannot be read together.
+    """
 
     path: Path
     name: str
     content_hash: str
     header: tuple[str, ...]
+    format: formats.Format = "csv"
+    types: str = ""
 
 
 def list_files(source: Source, covariates: Sequence[str] = ()) -> list[InputFile]:
     """All files of the source, by name; InputError for none, an empty one, or one that lacks a column.
 
+    Names that begin with a dot or an underscore are left alone, as Spark does: they are not finished yet.
+
     covariates: further columns that each file needs.
     """
     root = Path(source.path)
-    paths = [root] if root.is_file() else sorted(p for p in root.glob(source.pattern) if p.is_file())
+    paths = _paths(root, source)
     if not paths:
         raise InputError(
             f"source.path: {root}", f"holds no file that matches '{source.pattern}'", "mend source.pattern"
         )
-    home = root.parent if root.is_file() else root
+    home = root if paths != [root] else root.parent
     files = [_describe(path, str(path.relative_to(home)), source) for path in paths]
     needed = [*source_columns(source), *covariates]
     for file in files:
-        require_columns(file.path, file.header, needed)
+        if file.header or file.format != "jsonl":  # a file of no JSON object has no rows either
+            require_columns(file.path, file.header, needed)
     return files
+
+
+def _paths(root: Path, source: Source) -> list[Path]:
+    if root.is_file() or formats.format_of(root, source.format) == "delta":
+        return [root]
+    found = (p for p in root.glob(source.pattern) if p.is_file())
+    return sorted(p for p in found if not any(part[0] in "._" for part in p.relative_to(root).parts))
 
 
 def source_columns(source: Source) -> list[str]:
     """Their columns that the mapping names directly and that no lookup brings."""
     from_lookups = {c for lookup in source.lookups for c in lookup.columns}
-    return [c for c in source.columns.values() if not c.startswith(SQL) and c not in from_lookups]
-
-
-def read_header(path: Path, encoding: str, separator: str) -> tuple[str, ...]:
-    """Column names in a file's first line; InputError for an empty or undecodable file."""
-    encoding = "utf-8-sig" if encoding.upper().replace("-", "") == "UTF8" else encoding
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as raw:
-            first = next(csv.reader(io.TextIOWrapper(raw, encoding), delimiter=separator), [])
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
-        raise InputError(str(path), f"cannot be read ({error})", "check the file and source.encoding") from error
-    except PermissionError as error:
-        raise InputError(str(path), "cannot be read (no permission)", "give the job's user read permission") from error
-    if not any(first):
-        raise InputError(str(path), "is empty", "remove the file or send it again with its header")
-    return tuple(name.strip() for name in first)
+    made = ("region", "target", *(() if source.start is None else ("date",))) if source.layout == "wide" else ()
+    return [
+        c for ours, c in source.columns.items() if not c.startswith(SQL) and c not in from_lookups and ours not in made
+    ]
 
 
 def require_columns(path: Path, header: Sequence[str], needed: Iterable[str]) -> None:
@@ -82,19 +85,19 @@ def data_version(hashes: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()[:12]
 
 
-def _require_whole(path: Path) -> None:
-    """InputError for a gzip file that was cut short or damaged: Spark would fail on it in the middle of the work."""
-    try:
-        with gzip.open(path, "rb") as file:
-            while file.read(1 << 20):
-                continue
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(str(path), f"cannot be read to its end ({error})", "send the file again, whole") from error
-
-
 def _describe(path: Path, name: str, source: Source) -> InputFile:
-    header = read_header(path, source.encoding, source.separator)
-    if path.suffix == ".gz":
-        _require_whole(path)
+    kind = formats.format_of(path, source.format)
+    if kind == "delta":
+        header, content = formats.delta_columns(path)
+        return InputFile(path, name, hashlib.sha256(content.encode()).hexdigest(), header, kind)
+    types = ""
+    if kind == "jsonl":
+        header = formats.json_keys(path)
+    elif kind == "parquet":
+        header, types = formats.parquet_columns(path)
+    else:
+        header = read_header(path, source.encoding, source.separator)
+        if path.suffix == ".gz":
+            formats.require_whole(path)
     with open(path, "rb") as raw:
-        return InputFile(path, name, hashlib.file_digest(raw, "sha256").hexdigest(), header)
+        return InputFile(path, name, hashlib.file_digest(raw, "sha256").hexdigest(), header, kind, types)

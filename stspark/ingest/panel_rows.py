@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from stspark.ingest import clean
 from stspark.ingest.files import SQL
-from stspark.ingest.read import FILE
+from stspark.ingest.formats import FILE
 from stspark.settings import Covariate, Settings, Source
 
 
@@ -24,7 +24,8 @@ def covariate_columns(settings: Settings) -> list[str]:
 def panel_columns(source: Source, covariates: tuple[Covariate, ...]) -> dict[str, str]:
     """The source's mapping with its covariates: our name -> their column."""
     own = {c.name: c.column or c.name for c in covariates if c.column is not None or c.file is None}
-    return {**source.columns, **own}
+    melted = {"date": "date"} if source.layout == "wide" else {}
+    return {**source.columns, **melted, **own}
 
 
 def classify_panel(raw: DataFrame, settings: Settings, regions: DataFrame) -> DataFrame:
@@ -37,6 +38,7 @@ def classify_panel(raw: DataFrame, settings: Settings, regions: DataFrame) -> Da
     frame = frame.join(F.broadcast(known), "region", "left")
     checks = [
         clean.malformed(),
+        *clean.undecoded(["date", "region"]),
         *clean.required([clean.text_of("date"), "region"]),
         *dates,
         *numbers,
@@ -46,7 +48,9 @@ def classify_panel(raw: DataFrame, settings: Settings, regions: DataFrame) -> Da
     return clean.mark_duplicates(clean.apply_checks(frame, checks), ["region", "date"], "repeated_key")
 
 
-def to_panel(classified: DataFrame, ingest_id: str) -> DataFrame:
+def to_panel(classified: DataFrame) -> DataFrame:
     """Usable rows of the panel."""
     kept = classified.where(F.col(clean.REASON).isNull() & ~F.col(clean.DUPLICATE))
-    return kept.withColumns({"source_file": F.col(FILE), "ingest_id": F.lit(ingest_id)})
+    return kept.withColumns(
+        {"source_file": F.col(FILE), "ingest_id": F.col(clean.INGEST), "row_hash": clean.fingerprint()}
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
+
+from stspark.columns import speaks_of
 
 HIDDEN = "(hidden)"
 UNREADABLE = "(a line that does not fall into columns; not shown, since it may name a user)"
@@ -31,8 +32,3 @@ def example(raw: str | None, at_fault: str | None, mapping: Mapping[str, str]) -
     made_of = mapping.get(at_fault or "", at_fault or "")
     ordered = dict(sorted(shown.items(), key=lambda pair: not speaks_of(made_of, pair[0])))
     return json.dumps(ordered, ensure_ascii=False, separators=(",", ":"))
-
-
-def speaks_of(expression: str, column: str) -> bool:
-    """Whether a mapping, a column's name or a SQL expression, has the column in it as a whole word."""
-    return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", expression) is not None

@@ -1,0 +1,61 @@
+"""What region_day was made from, noted in its own commit, and which days' rows have changed since."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from datetime import date
+
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+
+from stspark.store import Store
+
+log = logging.getLogger("stspark")
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What region_day was made from: a recipe (see stspark.recipe) and versions of the rows and of the ledger."""
+
+    recipe: str
+    rows: int
+    ledger: int
+
+    def note(self) -> str:
+        """As it stands in the commit."""
+        return json.dumps({"basis": asdict(self)})
+
+
+def present(store: Store, table: str, recipe: str) -> Basis:
+    """What region_day would be made from now."""
+    return Basis(recipe, store.version(table), store.version("ingested_files"))
+
+
+def of_region_day(store: Store) -> Basis | None:
+    """What region_day was made from; None where it is not there or does not say."""
+    for note in store.notes("region_day"):
+        try:
+            return Basis(**json.loads(note)["basis"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def touched_days(store: Store, table: str, before: Basis) -> list[date] | None:
+    """Days on which rows came or went since `before`; None where that cannot be told any more."""
+    now, then = (
+        {row[0] for row in frame.select("ingest_id").distinct().toLocalIterator()}
+        for frame in (store.read("ingested_files"), store.at("ingested_files", before.ledger))
+    )
+    days: set[date] = set()
+    try:
+        for frame, ids in ((store.read(table), now - then), (store.at(table, before.rows), then - now)):
+            if ids:
+                rows = frame.where(F.col("ingest_id").isin(sorted(ids))).select("date").distinct()
+                days |= {row[0] for row in rows.toLocalIterator()}
+    except PySparkException as error:
+        log.info("features: version %d of %s cannot be read any more (%s)", before.rows, table, type(error).__name__)
+        return None
+    return sorted(days)

@@ -1,0 +1,50 @@
+"""New files of a folder as a stream: Spark tells which came, the ledger says what is to be done about them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from pyspark.sql import DataFrame, SparkSession
+
+from stspark.settings import Source
+
+SCHEMA = "path string, modificationTime timestamp, length bigint, content binary"
+
+
+def checkpoint(home: str, source: Source) -> str:
+    """Where the stream of this folder keeps what it has seen; another folder has another place."""
+    return f"{home}/_checkpoints/ingest-{hashlib.sha256(source.path.encode()).hexdigest()[:12]}"
+
+
+def on_new_files(
+    spark: SparkSession, source: Source, place: str, take_in: Callable[[], None], seconds: int | None = None
+) -> bool:
+    """Call `take_in` when files have come since the checkpoint `place`; return whether it was called.
+
+    Without `seconds` once for all that is there (Trigger.AvailableNow), else again and again until the query is
+    stopped. The stream reads names only, and files' contents are not compared: a file that was replaced is not new to
+    it. What `take_in` raises is raised here; its files are then no longer new, but the ledger does not know them.
+    """
+    called: list[int] = []
+    raised: list[Exception] = []
+
+    def batch(frame: DataFrame, number: int) -> None:
+        called.append(number)
+        try:
+            take_in()
+        except Exception as error:  # noqa: BLE001 (raised below, as it is: Spark would bury it)
+            raised.append(error)
+
+    names = spark.readStream.schema(SCHEMA).format("binaryFile").options(recursiveFileLookup=True)
+    writer = names.load(source.path).select("path").writeStream.foreachBatch(batch).option("checkpointLocation", place)
+    trigger = writer.trigger(availableNow=True) if seconds is None else writer.trigger(processingTime=f"{seconds} s")
+    query = trigger.start()
+    try:
+        while not query.awaitTermination(1) and not raised:
+            continue
+    finally:
+        query.stop()
+    if raised:
+        raise raised[0]
+    return bool(called)
