@@ -68,6 +68,11 @@ def parquet_columns(path: Path) -> tuple[tuple[str, ...], str]:
         schema = pq.read_schema(path).remove_metadata()
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(str(path), f"cannot be read as Parquet ({error})", "send the file again, whole") from error
+    for field in schema:
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns" or pa.types.is_float16(field.type):
+            raise InputError(
+                str(path), f"column '{field.name}' is a {field.type}, which Spark cannot read", "write microseconds"
+            )
     return _distinct(path, tuple(schema.names)), schema.to_string()
 
 
