@@ -69,7 +69,7 @@ def parquet_columns(path: Path) -> tuple[tuple[str, ...], str]:
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(str(path), f"cannot be read as Parquet ({error})", "send the file again, whole") from error
     for field in schema:
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns" or pa.types.is_float16(field.type):
+        if (pa.types.is_timestamp(field.type) and field.type.unit == "ns") or pa.types.is_float16(field.type):
             raise InputError(
                 str(path), f"column '{field.name}' is a {field.type}, which Spark cannot read", "write microseconds"
             )
