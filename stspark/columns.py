@@ -45,4 +45,4 @@ def quoted(name: str) -> str:
 
 def speaks_of(expression: str, column: str) -> bool:
     """Whether a mapping, a column's name or a SQL expression, has the column in it as a whole word."""
-    return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", expression) is not None
+    return re.search(rf"(?i)(?<!\w){re.escape(column)}(?!\w)", expression) is not None

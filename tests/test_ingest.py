@@ -183,7 +183,7 @@ def shop(spark, tmp_path_factory):
     })  # fmt: skip
     chosen = settings(folder, {"rules": RULES})
     ingest = classify(spark, list_files(chosen.source), chosen)
-    name = F.coalesce(F.split("_corrupt", ",")[0], F.col("_raw.id")).alias("case")
+    name = F.coalesce(F.split("_corrupt", ",")[0], F.col("event_id")).alias("case")
     fate = F.when(F.col(REASON).isNull() & F.col(DUPLICATE), "duplicate").otherwise(F.coalesce(REASON, F.lit("kept")))
     rows = ingest.classified.select(name, fate.alias("fate"), F.col(AT_FAULT).alias("column"), "_file").toPandas()
     return chosen, ingest, rows
@@ -250,7 +250,7 @@ def test_rows_read_are_kept_rejected_or_duplicates_in_every_file(shop):
 def test_rejected_rows_keep_their_text(shop):
     from stspark.ingest.account import to_rejected
 
-    texts = to_rejected(shop[1].classified, shop[0].source, "key").toPandas()["raw_text"].tolist()
+    texts = to_rejected(shop[1].classified, ["user"], "key").toPandas()["raw_text"].tolist()
     assert f"too many fields,{GOOD},oops" in texts
     assert any('"id":"decimal comma"' in text and '"price":"1,5"' in text for text in texts)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from stspark.columns import quoted, speaks_of
 from stspark.errors import InputError
 from stspark.ingest.clean import AT_FAULT, DUPLICATE, FIRST_IN, INGEST, REASON
 from stspark.ingest.events import keyed_hash
-from stspark.ingest.formats import CORRUPT, FILE, RAW
-from stspark.settings import Source
+from stspark.ingest.formats import BETWEEN, CORRUPT, FILE, RAW
 
 
 @dataclass(frozen=True)
@@ -26,31 +24,28 @@ class Account:
     duplicate: int
 
 
-def to_rejected(classified: DataFrame, source: Source, user_key: str) -> DataFrame:
+def to_rejected(classified: DataFrame, user_columns: Sequence[str], user_key: str) -> DataFrame:
     """One row per rejected input row: reason, column, raw text, file.
 
-    The raw text has the user's keyed hash in the place of columns that the user's id is made of; a line that does not
-    fall into columns stays as it is, and a forgotten person's row has no text.
+    The raw text shows the user's keyed hash in the columns that the user's id is made of; a line that does not fall
+    into columns stays as it is, and a forgotten person's row has no text.
     """
-    shown = F.col(RAW)
-    if "user_id" in source.columns and "user_id" in classified.columns:
-        fields = [f.name for f in classified.select(f"{RAW}.*").schema]
-        for name in (f for f in fields if speaks_of(source.columns["user_id"], f)):
-            known = F.when(F.col(RAW)[name].isNotNull(), keyed_hash(F.col("user_id"), user_key))
-            shown = shown.withField(quoted(name), known)
-    text = F.coalesce(F.col(CORRUPT), F.to_json(shown, {"ignoreNullFields": "false"}))
+    user = keyed_hash(F.col("user_id"), user_key) if "user_id" in classified.columns else F.lit(None).cast("string")
     return classified.where(F.col(REASON).isNotNull()).select(
         F.col(REASON).alias("reason"),
         F.col(AT_FAULT).alias("column"),
-        F.when(F.col(REASON) != "forgotten", text).alias("raw_text"),
+        F.when(F.col(REASON) != "forgotten", raw_text(user_columns, user)).alias("raw_text"),
         F.col(FILE).alias("source_file"),
         F.col(INGEST).alias("ingest_id"),
     )
 
 
-def raw_text() -> Column:
-    """The row as it was read: a malformed line itself, else JSON of the source's columns."""
-    return F.coalesce(F.col(CORRUPT), F.to_json(RAW, {"ignoreNullFields": "false"}))
+def raw_text(hidden: Sequence[str] = (), shown: Column | None = None) -> Column:
+    """The row as it was read: a malformed line itself, else JSON of the source's columns, `shown` in the hidden ones."""
+    row = F.map_from_arrays(F.split(F.col(RAW)["names"], BETWEEN), F.col(RAW)["texts"])
+    if hidden and shown is not None:
+        row = F.transform_values(row, lambda k, v: F.when(k.isin(list(hidden)) & v.isNotNull(), shown).otherwise(v))
+    return F.coalesce(F.col(CORRUPT), F.to_json(row, {"ignoreNullFields": "false"}))
 
 
 def count_by_file(classified: DataFrame) -> DataFrame:

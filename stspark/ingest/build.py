@@ -16,9 +16,9 @@ from stspark.ingest.events import classify_events, keyed_hash
 from stspark.ingest.files import InputFile
 from stspark.ingest.formats import FILE
 from stspark.ingest.ledger import ingest_id
-from stspark.ingest.panel_rows import classify_panel
+from stspark.ingest.panel_rows import classify_panel, panel_columns
 from stspark.ingest.read import add_lookup, count_lines, read_raw
-from stspark.settings import Settings, Source
+from stspark.settings import Settings
 from stspark.space import complete, read_regions
 
 
@@ -84,7 +84,7 @@ def classify(
         "source_file string, content_hash string, cleaned_by string, ingest_id string",
     )
     with failures.named(source):
-        frame = _classified(read_all(spark, files, settings.source), settings, listed, cleaning)
+        frame = _classified(read_all(spark, files, settings), settings, listed, cleaning)
         if earlier is not None:
             kind = KINDS[source.kind]
             frame = clean.mark_known(frame, earlier, kind.keys, kind.reason)
@@ -96,9 +96,11 @@ def classify(
         return Ingest(frame, counts, account.check(counts, frame, source.max_rejected_share))
 
 
-def read_all(spark: SparkSession, files: Sequence[InputFile], source: Source) -> DataFrame:
+def read_all(spark: SparkSession, files: Sequence[InputFile], settings: Settings) -> DataFrame:
     """The files' rows with the columns of the lookups."""
-    raw = read_raw(spark, source, files)
+    source = settings.source
+    keys = [lookup.on or lookup.key for lookup in source.lookups]
+    raw = read_raw(spark, source, files, [*panel_columns(source, settings.covariates).values(), *keys])
     for lookup in source.lookups:
         raw = add_lookup(spark, raw, lookup, source)
     return raw

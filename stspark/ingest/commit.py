@@ -12,7 +12,7 @@ from stspark import recipe
 from stspark.ingest import account, ledger
 from stspark.ingest.build import KINDS, Cleaning, Ingest, Kind, classify
 from stspark.ingest.events import to_events
-from stspark.ingest.files import InputFile
+from stspark.ingest.files import InputFile, user_columns
 from stspark.ingest.panel_rows import to_panel
 from stspark.privacy import user_key
 from stspark.settings import Settings
@@ -47,7 +47,7 @@ def take_in(
         log.info("ingest: %d files read again, since a new one comes before them", len(wider.read) - len(plan.read))
         ingest.classified.unpersist()
         plan = wider
-    _write(store, settings, plan, ingest, key)
+    _write(store, settings, plan, ingest)
     return len(plan.read)
 
 
@@ -65,8 +65,8 @@ def _kept(store: Store, kind: Kind, plan: ledger.Plan) -> DataFrame | None:
     return rows.where(~F.col("ingest_id").isin(gone)).select(*kind.keys, "row_hash", "source_file")
 
 
-def _write(store: Store, settings: Settings, plan: ledger.Plan, ingest: Ingest | None, key: str) -> None:
-    kind = KINDS[settings.source.kind]
+def _write(store: Store, settings: Settings, plan: ledger.Plan, ingest: Ingest | None) -> None:
+    kind, key = KINDS[settings.source.kind], user_key(settings.warehouse)
     gone = [e.ingest_id for e in plan.withdraw]
     if gone:
         store.delete("ingested_files", F.col("ingest_id").isin(gone))
@@ -77,7 +77,8 @@ def _write(store: Store, settings: Settings, plan: ledger.Plan, ingest: Ingest |
     new = [row[0] for row in ingest.file_counts.select("ingest_id").toLocalIterator()]
     mine = "ingest_id in ({})".format(", ".join(f"'{i}'" for i in sorted({*gone, *new})))
     rows = to_events(ingest.classified, key) if kind.table == "events" else to_panel(ingest.classified)
+    hidden = user_columns(plan.read, settings.source)
     store.replace(kind.table, rows, mine)
-    store.replace("events_rejected", account.to_rejected(ingest.classified, settings.source, key), mine)
+    store.replace("events_rejected", account.to_rejected(ingest.classified, hidden, key), mine)
     store.replace("ingested_files", ingest.file_counts, mine)
     ingest.classified.unpersist()

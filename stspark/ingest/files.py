@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stspark.columns import speaks_of
 from stspark.errors import InputError, nearest
 from stspark.ingest import formats
 from stspark.ingest.formats import read_header
@@ -69,6 +70,12 @@ def source_columns(source: Source) -> list[str]:
     return [
         c for ours, c in source.columns.items() if not c.startswith(SQL) and c not in from_lookups and ours not in made
     ]
+
+
+def user_columns(files: Iterable[InputFile], source: Source) -> list[str]:
+    """Their columns that the user's id is made of."""
+    made_of = source.columns.get("user_id", "")
+    return sorted({c for file in files for c in file.header if speaks_of(made_of, c)})
 
 
 def require_columns(path: Path, header: Sequence[str], needed: Iterable[str]) -> None:

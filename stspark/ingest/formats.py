@@ -20,7 +20,10 @@ from stspark.errors import InputError
 Format = Literal["csv", "jsonl", "parquet", "delta"]
 BY_ENDING: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 FILE, RAW, CORRUPT, ROW_HASH = "_file", "_raw", "_corrupt", "_row_hash"
-"""Columns that travel with each raw row."""
+"""Columns that travel with each raw row. RAW holds the names (joined by BETWEEN) and the texts of all its columns: one
+type for all files, however many columns they have."""
+
+BETWEEN = "\x1f"
 
 
 def format_of(path: Path, declared: str) -> Format:

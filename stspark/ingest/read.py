@@ -12,18 +12,18 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType, TimestampType
 
-from stspark.columns import quoted
+from stspark.columns import quoted, speaks_of
 from stspark.errors import InputError
 from stspark.ingest import wide
 from stspark.ingest.files import InputFile, read_header, require_columns
-from stspark.ingest.formats import CORRUPT, FILE, RAW, ROW_HASH
+from stspark.ingest.formats import CORRUPT, FILE
 from stspark.settings import Lookup, Source
 
 NOT_BLANK = r"[^\x00-\x20]"
 
 
-def read_raw(spark: SparkSession, source: Source, files: Sequence[InputFile]) -> DataFrame:
-    """Read files as text columns plus FILE, RAW (a struct of the texts), CORRUPT (null, or the line), ROW_HASH.
+def read_raw(spark: SparkSession, source: Source, files: Sequence[InputFile], written: Sequence[str]) -> DataFrame:
+    """Read files as the text columns that `written` (mappings, keys) speaks of, plus FILE, RAW, CORRUPT (null, or the line), ROW_HASH.
 
     Files may differ in format, columns and their order: each group of equal ones is read by itself. Files of JSON
     lines are one group: a key that a line lacks is null.
@@ -32,14 +32,16 @@ def read_raw(spark: SparkSession, source: Source, files: Sequence[InputFile]) ->
     def like(file: InputFile) -> tuple[str, tuple[str, ...], str]:
         return (file.format, () if file.format == "jsonl" else file.header, file.types)
 
-    parts = [_read_group(spark, source, list(group)) for _, group in groupby(sorted(files, key=like), key=like)]
+    parts = [
+        _read_group(spark, source, list(group), written) for _, group in groupby(sorted(files, key=like), key=like)
+    ]
     frame = parts[0]
     for part in parts[1:]:
         frame = frame.unionByName(part, allowMissingColumns=True)
     return frame
 
 
-def _read_group(spark: SparkSession, source: Source, files: list[InputFile]) -> DataFrame:
+def _read_group(spark: SparkSession, source: Source, files: list[InputFile], written: Sequence[str]) -> DataFrame:
     """One group's rows; the order of a file's columns does not enter the hash of its rows."""
     reader = {"csv": _csv_files, "jsonl": _json_files, "parquet": _parquet_files, "delta": _delta_table}
     header = sorted({name for file in files for name in file.header})
@@ -47,12 +49,9 @@ def _read_group(spark: SparkSession, source: Source, files: list[InputFile]) -> 
     if source.layout == "wide":
         return wide.melt(frame, files[0].header, source)
     texts = [F.col(quoted(c)) for c in header]
-    return frame.withColumns({RAW: F.struct(*texts), ROW_HASH: row_hash([*texts, F.col(CORRUPT)])})
-
-
-def row_hash(texts: Sequence[Column]) -> Column:
-    """One hash of a row's texts; null is not the empty text."""
-    return F.md5(F.concat_ws("\x1f", *(F.coalesce(c, F.lit("\x00")) for c in texts)))
+    travelling = [F.col(FILE), F.col(CORRUPT), wide.raw(header, texts), wide.row_hash([*texts, F.col(CORRUPT)])]
+    used = [c for c in header if any(speaks_of(text, c) for text in written)]
+    return frame.select(*travelling, *(F.col(quoted(c)) for c in used))
 
 
 def _csv_files(spark: SparkSession, source: Source, files: list[InputFile]) -> DataFrame:

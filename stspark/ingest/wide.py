@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from stspark.columns import quoted
-from stspark.ingest.formats import CORRUPT, FILE, RAW, ROW_HASH
+from stspark.ingest.formats import BETWEEN, CORRUPT, FILE, RAW, ROW_HASH
 from stspark.settings import Source
 from stspark.steps import step_of
 
@@ -44,6 +44,16 @@ def melt(frame: DataFrame, header: Sequence[str], source: Source) -> DataFrame:
     timed = frame.withColumn("_time", time.cast("string"))  # lines are numbered before they are melted
     rows = timed.select(FILE, CORRUPT, F.col("_time").alias("date"), F.explode(cells).alias("_cell"))
     rows = rows.select(FILE, CORRUPT, "date", "_cell.region", "_cell.target")
-    texts = [F.col(c) for c in ("date", "region", "target", CORRUPT)]
-    hashed = F.md5(F.concat_ws("\x1f", *(F.coalesce(c, F.lit("\x00")) for c in texts)))
-    return rows.withColumns({RAW: F.struct("date", "region", "target"), ROW_HASH: hashed})
+    names = ("date", "region", "target")
+    texts = [F.col(c) for c in names]
+    return rows.select(FILE, CORRUPT, *names, raw(names, texts), row_hash([*texts, F.col(CORRUPT)]))
+
+
+def raw(names: Sequence[str], texts: Sequence[Column]) -> Column:
+    """RAW: what the row says, for the table of rejected rows."""
+    return F.struct(F.lit(BETWEEN.join(names)).alias("names"), F.array(*texts).alias("texts")).alias(RAW)
+
+
+def row_hash(texts: Sequence[Column]) -> Column:
+    """ROW_HASH of a row's texts; null is not the empty text."""
+    return F.md5(F.concat_ws(BETWEEN, *(F.coalesce(c, F.lit("\x00")) for c in texts))).alias(ROW_HASH)
