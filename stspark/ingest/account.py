@@ -41,7 +41,7 @@ def to_rejected(classified: DataFrame, user_columns: Sequence[str], user_key: st
 
 
 def raw_text(hidden: Sequence[str] = (), shown: Column | None = None) -> Column:
-    """The row as it was read: a malformed line itself, else JSON of the source's columns, `shown` in the hidden ones."""
+    """The row as it was read: a malformed line itself, else JSON of its columns, with `shown` in the hidden ones."""
     row = F.map_from_arrays(F.split(F.col(RAW)["names"], BETWEEN), F.col(RAW)["texts"])
     if hidden and shown is not None:
         row = F.transform_values(row, lambda k, v: F.when(k.isin(list(hidden)) & v.isNotNull(), shown).otherwise(v))

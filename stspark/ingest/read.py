@@ -23,7 +23,9 @@ NOT_BLANK = r"[^\x00-\x20]"
 
 
 def read_raw(spark: SparkSession, source: Source, files: Sequence[InputFile], written: Sequence[str]) -> DataFrame:
-    """Read files as the text columns that `written` (mappings, keys) speaks of, plus FILE, RAW, CORRUPT (null, or the line), ROW_HASH.
+    """Read files as the text columns that `written` (mappings, keys) speaks of, plus the columns that travel.
+
+    These are FILE, RAW, CORRUPT (null, or the line) and ROW_HASH.
 
     Files may differ in format, columns and their order: each group of equal ones is read by itself. Files of JSON
     lines are one group: a key that a line lacks is null.
