@@ -474,6 +474,8 @@ def test_files_that_come_one_by_one_leave_what_they_leave_together(spark, copied
     ran = run_job("ingest", *config(copied))
     assert re.search(r"files +2 \(1 new\)", ran.out), ran
     together = make_folder(tmp_path / "together", {"1.csv": FIRST_DAY, "2.csv": SECOND_DAY})
+    (together / "warehouse").mkdir()
+    shutil.copy(copied / "warehouse/.user_key", together / "warehouse")
     assert run_job("ingest", *config(together)).code == 0
     for table, columns in {
         "events": ["event_id", "price", "source_file"], "events_rejected": ["reason", "raw_text", "source_file"],

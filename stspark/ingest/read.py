@@ -120,7 +120,8 @@ def _csv(spark: SparkSession, paths: Sequence[Path], header: Sequence[str], sour
         enforceSchema=True,
         ignoreLeadingWhiteSpace=False,
         ignoreTrailingWhiteSpace=False,
-        maxCharsPerColumn=1_000_000,
+        maxCharsPerColumn=-1,  # without limit: a line that is too long would end the run
+        maxColumns=200_000,
     )
 
 
