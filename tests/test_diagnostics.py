@@ -189,7 +189,7 @@ def test_too_few_regions_are_not_tested_and_say_so():
 
 @pytest.mark.parametrize("y", [[], [1.0], [0.0] * 60, [5.0] * 60, [1.0, np.nan] * 5, [1e308, -1e308] * 40])
 def test_a_hopeless_region_has_rows_that_say_why(y):
-    rows = pd.DataFrame({"y": y, "target": y, "status": "observed"})
+    rows = pd.DataFrame({"y": y, "target": y, "status": "observed", "is_outlier": False})
     rows["date"] = pd.date_range("2024-01-01", periods=len(y)).date
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -204,6 +204,7 @@ def page(names: dict[str, str]) -> Diagnosis:
     for k, region in enumerate(names):
         y = made(("weekly", "jump", "walk")[k % 3], k)
         rows = pd.DataFrame({"y": y, "target": y, "status": "observed", "date": DATES.astype(object)})
+        rows["is_outlier"] = rows.index == 300
         frames.append(spread.to_rows(region, spread.analyse_region(rows, 7)))
     frames.append(spread.to_rows(ALL_REGIONS, [spatial.Finding("moran_levels", 0.4, 0.001, "levels are alike")]))
     return Diagnosis("A <shop>", "shop", date(2025, 2, 23), 7, pd.concat(frames), names, len(names))
@@ -218,6 +219,7 @@ def test_the_page_says_in_short_what_the_rows_say_and_escapes_names():
     html = render(data)
     assert "<b>O&#x27;Brien &amp; &lt;b&gt;</b>" in html
     assert "A &lt;shop&gt;" in html
+    assert "1 of 420 days, the newest 2024-10-27" in html
     assert "src=" not in html
     assert "href=" not in html
 

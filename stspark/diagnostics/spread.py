@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -28,7 +29,7 @@ MAP_DAYS = 364
 def analyse_regions(region_day: DataFrame, as_of: date, season: int, packs: int) -> DataFrame:
     """ROWS of every region's tests, from its days up to `as_of`; a region that fails has a row that says so."""
     past = region_day.where(F.col("date") <= F.lit(as_of))
-    days = past.select("region", "date", F.col("target_clean").alias("y"), "target", "status")
+    days = past.select("region", "date", F.col("target_clean").alias("y"), "target", "status", "is_outlier")
     return in_packs(days, packs).mapInPandas(functools.partial(_analyse_pack, season=season), ROWS)
 
 
@@ -38,7 +39,7 @@ def _analyse_pack(batches: Iterator[pd.DataFrame], season: int) -> Iterator[pd.D
 
 
 def analyse_region(rows: pd.DataFrame, season: int) -> list[Finding]:
-    """All findings of one region's days (date, y, target, status)."""
+    """All findings of one region's days (date, y, target, status, is_outlier)."""
     y = rows["y"].ffill().fillna(0.0).to_numpy(dtype=float)
     observed = (rows["status"] == OBSERVED).to_numpy(dtype=bool)
     if not observed.any():
@@ -47,9 +48,19 @@ def analyse_region(rows: pd.DataFrame, season: int) -> list[Finding]:
     target = rows["target"].to_numpy(dtype=float)[observed]
     return [
         *tried("demand_class", lambda: demand.demand_findings(target)),
+        outlier_finding(dates[rows["is_outlier"].to_numpy(dtype=bool)], len(target)),
         *series.series_findings(y, season),
         *tried("change_points", lambda: changes.change_findings(y, dates, season)),
     ]
+
+
+def outlier_finding(flagged: NDArray[np.datetime64], observed: int) -> Finding:
+    """How many of the observed days region_day flags, and the newest of them."""
+    if not len(flagged):
+        return described("outliers", 0.0, "no day is far from its weekday's usual value")
+    newest = ", ".join(str(day) for day in flagged[-3:])
+    verdict = f"{len(flagged)} of {observed} days far from their weekday's usual value, the newest {newest}"
+    return described("outliers", len(flagged), verdict)
 
 
 def to_rows(region: str, findings: list[Finding]) -> pd.DataFrame:

@@ -41,6 +41,7 @@ GLOSSARY = {
     "ljung_box": "Is a pattern left once season and trend are taken out?",
     "arch": "Do calm and wild spells follow each other? Then one width of interval does not fit all days.",
     "change_points": "Weeks in which the level jumped; the p-value is that of the CUSUM test for a steady level.",
+    "outliers": "Days flagged in region_day.is_outlier: far from their weekday's usual value, holidays excepted.",
     "suggested_d, suggested_D, suggested_season": "Orders of differences and the season for an ARIMA model.",
     "moran_levels, local_moran": "Do large regions lie beside large ones, and where.",
     "moran_residuals": "Are regions that are neighbours surprised on the same days?",
@@ -190,7 +191,7 @@ def _finding_row(row: Any, name: str) -> Html:
 
 def _regions(data: Diagnosis) -> Html:
     wide = {(r.region, r.test): r for r in rows_of(data.findings)}
-    head = ("region", "demand", "season", "trend", "level", "what is left", "noise", "d, D, season")
+    head = ("region", "demand", "season", "trend", "level", "outliers", "what is left", "noise", "d, D, season")
 
     def verdict(region: str, test: str) -> str:
         row = wide.get((region, test))
@@ -214,6 +215,7 @@ def _regions(data: Diagnosis) -> Html:
             tag("td", strength(region, "season_strength")),
             tag("td", strength(region, "trend_strength")),
             tag("td", verdict(region, "change_points")),
+            tag("td", verdict(region, "outliers").replace(" far from their weekday's usual value", "")),
             tag("td", verdict(region, "ljung_box")),
             tag("td", verdict(region, "arch")),
             tag("td", orders(region)),
