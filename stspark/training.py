@@ -99,7 +99,7 @@ def _check_first_cutoff(launch: Launch, days: int, needed: int) -> None:
     if days < needed:
         raise InputError(
             f"first back-test cutoff {launch.cutoffs[0]}",
-            f"has {days} days of history, stcnn needs {needed}",
+            f"has {days} days of history, {launch.config.name} needs {needed}",
             "use fewer back-test windows or a longer history",
         )
 
@@ -119,7 +119,7 @@ def _launch_until_done(launch: Launch, place: Place, watch: _Progress) -> None:
             if not failure.lost_contact or attempt == ATTEMPTS:
                 raise TrainingFailed(failure.explain(launch.errors, str(error))) from error
             why = (failure.text or "a rank died without a word").splitlines()[-1]
-            log.warning("stcnn: ranks lost contact, starting again after the last finished cutoff: %s", why)
+            log.warning("%s: ranks lost contact, going on from the last state: %s", launch.config.name, why)
 
 
 def _clear(launch: Launch) -> None:
@@ -133,7 +133,7 @@ class _Progress:
     """Logs what rank 0 writes to the launch's progress file, at most every LOG_SECONDS and at each cutoff's end."""
 
     def __init__(self, launch: Launch) -> None:
-        self.path, self.started = launch.progress, 0.0
+        self.path, self.name, self.started = launch.progress, launch.config.name, 0.0
         self._stop, self._logged = threading.Event(), 0.0
 
     @contextmanager
@@ -160,14 +160,14 @@ class _Progress:
                     self._say(json.loads(line))
 
     def _say(self, row: dict[str, Any]) -> None:
-        now = time.monotonic()
+        now, row = time.monotonic(), row | {"name": self.name}
         if "processes" in row:
             self.started = self.started or now
-            log.info("stcnn: %(processes)d processes are training on %(device)s", row)
+            log.info("%(name)s: %(processes)d processes are training on %(device)s", row)
         elif row["epoch"] == row["epochs"] or now - self._logged > LOG_SECONDS:
             self._logged = now
             log.info(
-                "stcnn: cutoff %(cutoff)s, epoch %(epoch)d/%(epochs)d, loss %(loss).4f, "
+                "%(name)s: cutoff %(cutoff)s, epoch %(epoch)d/%(epochs)d, loss %(loss).4f, "
                 "%(samples_per_second)d samples/s, %(seconds_left).0f s left",
                 row,
             )

@@ -47,7 +47,7 @@ def choose_place(spark: SparkSession, config: TrainingConfig) -> Place:
         lack = "this machine shows no CUDA device" if local else "spark.task.resource.gpu.amount is not 1"
         raise EnvironmentMistake("training.gpu", f"is 'always', but {lack}", "set it to auto or give tasks a GPU")
     if config.gpu == "auto" and not gpu:
-        log.info("stcnn: no GPU found, training on CPU")
+        log.info("%s: no GPU found, training on CPU", config.name)
     if local and gpu:
         return Place(barrier=False, cuda=True)
     if not local and spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true":
@@ -80,7 +80,7 @@ def count_slots(spark: SparkSession, needed: int, patience: float) -> int:
     profile = context.resourceProfileManager().defaultResourceProfile()
     end = time.monotonic() + patience
     while (slots := int(context.maxNumConcurrentTasks(profile))) < needed and time.monotonic() < end:
-        log.info("stcnn: %d of %d slots are up, waiting", slots, needed)
+        log.info("%d of %d slots are up, waiting", slots, needed)
         time.sleep(2.0)
     return slots
 
@@ -90,7 +90,8 @@ def run_ranks(launch: Launch, place: Place) -> None:
     from pyspark.ml.torch.distributor import TorchDistributor
 
     log.info(
-        "stcnn: starting %d processes %s for %d cutoffs",
+        "%s: starting %d processes %s for %d cutoffs",
+        launch.config.name,
         launch.config.processes,
         "in a barrier stage" if place.barrier else "under the driver",
         len(launch.cutoffs) - launch.start,
@@ -134,7 +135,7 @@ class Failure:
         silent = "a rank died without a traceback (see its output above, if any)"
         where = f"{self.rank} failed (whole traceback in {folder / self.rank}.txt)" if self.rank else silent
         hint = "\nwhere hosts have several networks, name one: spark.executorEnv.GLOO_SOCKET_IFNAME"
-        return f"stcnn training: {where}:\n{tail}{hint if self.lost_contact and self.rank else ''}"
+        return f"training: {where}:\n{tail}{hint if self.lost_contact and self.rank else ''}"
 
 
 def find_failure(folder: Path) -> Failure:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from stspark import __version__
 from stspark.models.deep.checkpoint import is_finished
-from stspark.models.deep.stcnn import NetworkConfig
+from stspark.models.deep.registry import NetworkConfig
+from stspark.models.deep.stcnn import STCNNConfig
 from stspark.snapshot import Manifest
 
 
@@ -20,6 +21,9 @@ class TrainingConfig:
 
     gpu: auto, always or never; processes: ranks; batch: windows of `window` origin days each that one step of
     the optimiser takes, spread over the ranks. More processes change rounding, not what is learned from.
+    seeds: networks whose forecasts are averaged; patience: epochs without a better loss on held-out days (the
+    last `validation` origins before the first cutoff) after which the training ends; 0 holds nothing out;
+    precision: bf16 (on a GPU only) or fp32; compile: torch.compile, on a GPU only.
     """
 
     gpu: str = "auto"
@@ -30,7 +34,13 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     window: int = 28
     batch: int = 4
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    seeds: int = 1
+    patience: int = 0
+    validation: int = 28
+    precision: str = "bf16"
+    compile: bool = False
+    name: str = "stcnn"
+    network: NetworkConfig = field(default_factory=STCNNConfig)
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,11 @@ class Launch:
         return Path(self.out) / "progress.jsonl"
 
     @property
+    def state(self) -> Path:
+        """File of the training's whole state within a cutoff, from which a killed one goes on."""
+        return Path(self.out) / "state.pt"
+
+    @property
     def errors(self) -> Path:
         """Folder where a failing rank leaves rank-K.txt."""
         return Path(self.out) / "errors"
@@ -70,7 +85,7 @@ class Launch:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def epochs(self, position: int) -> int:
-        """Epochs for the cutoff at `position`."""
+        """Epochs for the cutoff at `position`, at most."""
         return self.config.fine_tune_epochs if position else self.config.epochs
 
     def finished(self, manifest: Manifest) -> int:
