@@ -14,11 +14,11 @@ unexport QUERY
 unexport SPARK_HOME SPARK_CONF_DIR PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_SUBMIT_ARGS PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run bench-fev test sql cluster lint wheel pins clean distclean environment bench-spill-over
+.PHONY: help setup run bench-fev bench-global test sql cluster lint wheel pins clean distclean environment bench-spill-over
 
 help: ## this list
 	@echo 'make COMMAND [CONFIG=conf/DATASET.yaml] [ARGS="--as-of 2024-05-31 --set dotted.key=value"]'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: environment ## the whole pipeline: raw files to forecasts and report (CONFIG=, ARGS=)
 	@$(BIN)/spark-submit jobs/pipeline.py --config '$(CONFIG)' $(ARGS)
@@ -37,6 +37,9 @@ cluster: environment ## the same on a standalone cluster of two workers here, co
 
 bench-spill-over: environment ## what knowing the neighbours brings, on simulated panels (two minutes, without Spark)
 	@$(BIN)/python bench/spill_over.py $(ARGS)
+
+bench-global: environment ## figures of the global models: Los-loop, spill-over, ablations, speed (ARGS=--quick)
+	@$(BIN)/python -m bench.global_models $(ARGS)
 
 lint: environment ## ruff, and mypy strict on stspark
 	@$(BIN)/ruff check .

@@ -254,6 +254,25 @@ FORECASTS = Table(
     ("run_id", "region", "date"),
 )
 
+ATTRIBUTIONS = Table(
+    "attributions",
+    "One row per run, region, network, kind and source: what the network's forecast comes from",
+    ("run_id", "region", "model", "kind", "source"),
+    _columns(
+        run_id="string: run",
+        region="string: region that is forecast",
+        model="string: global network",
+        kind="string: region, lag, covariate, base: integrated gradients; occlusion; weight, learned_weight: rows of W "
+        "and of the learned adjacency",
+        source="string: region, days before the as-of day, covariate; others = all that are not among the 30 largest",
+        value="double: in spreads of the region, mean over the horizon (region + covariate + base sum to the "
+        "forecast's distance from the network's forecast without news; lag splits the regions' part by day); occlusion: what the "
+        "horizon's sum loses when that region's past is hidden, target's unit",
+        completeness_error="double: how far the parts are from their sum, as a share of it; null where there is none",
+    ),
+    ("run_id", "region"),
+)
+
 METRICS = Table(
     "metrics",
     "One row per run, level, region, model, horizon and metric",
@@ -327,6 +346,7 @@ def for_settings(settings: Settings) -> dict[str, Table]:
         BACKTESTS,
         MODELS,
         FORECASTS,
+        ATTRIBUTIONS,
         METRICS,
         RUNS,
     )

@@ -86,7 +86,7 @@ def train(
     return TrainingResult(
         str(launch.checkpoints),
         place.barrier,
-        "cuda" if place.cuda else "cpu",
+        watch.device,
         started - began,
         time.monotonic() - started,
         launch.cutoffs[reused:],
@@ -116,6 +116,8 @@ def _launch_until_done(launch: Launch, place: Place, watch: _Progress) -> None:
             return
         except Exception as error:  # py4j, PySpark and torchrun each raise their own kind
             failure = find_failure(launch.errors)
+            if failure.mistake:
+                raise failure.mistake from error
             if not failure.lost_contact or attempt == ATTEMPTS:
                 raise TrainingFailed(failure.explain(launch.errors, str(error))) from error
             why = (failure.text or "a rank died without a word").splitlines()[-1]
@@ -134,7 +136,7 @@ class _Progress:
 
     def __init__(self, launch: Launch) -> None:
         self.path, self.name, self.started = launch.progress, launch.config.name, 0.0
-        self._stop, self._logged = threading.Event(), 0.0
+        self.device, self._stop, self._logged = "cpu", threading.Event(), 0.0
 
     @contextmanager
     def logging(self) -> Iterator[None]:
@@ -163,7 +165,10 @@ class _Progress:
         now, row = time.monotonic(), row | {"name": self.name}
         if "processes" in row:
             self.started = self.started or now
+            self.device = row["device"]
             log.info("%(name)s: %(processes)d processes are training on %(device)s", row)
+            if row["gpu_missing"]:
+                log.warning("%(name)s: Spark gave out GPUs, but a rank sees no CUDA device: all train on CPU", row)
         elif row["epoch"] == row["epochs"] or now - self._logged > LOG_SECONDS:
             self._logged = now
             log.info(

@@ -98,7 +98,7 @@ class Fit:
     def _prepared(self, network: Ensemble) -> nn.Module:
         compiled = self.rank.device.type == "cuda" and self.config.compile
         model: nn.Module = torch.compile(network) if compiled else network  # type: ignore[assignment]
-        return DistributedDataParallel(model) if self.rank.world > 1 else model
+        return DistributedDataParallel(model, process_group=self.rank.gradients) if self.rank.world > 1 else model
 
     def _tired(self, progress: Progress) -> bool:
         return bool(progress.best_weights) and progress.epoch - progress.best_epoch >= self.config.patience

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Place:
 
 def choose_place(spark: SparkSession, config: TrainingConfig) -> Place:
     """Decide where the ranks run; raise EnvironmentMistake where GPU or slots are missing."""
-    local = str(spark.sparkContext.master).startswith("local")
+    local = re.match(r"local(\[|$)", str(spark.sparkContext.master)) is not None  # local-cluster is a cluster
     gpu = config.gpu != "never" and (_driver_has_gpu() if local else _tasks_have_gpu(spark))
     if config.gpu == "always" and not gpu:
         lack = "this machine shows no CUDA device" if local else "spark.task.resource.gpu.amount is not 1"
@@ -127,6 +128,13 @@ class Failure:
     rank: str
     text: str
     lost_contact: bool
+
+    @property
+    def mistake(self) -> EnvironmentMistake | None:
+        """What the rank found wrong with its surroundings, if it was that."""
+        last = self.text.splitlines()[-1] if self.text else ""
+        found = re.fullmatch(r"stspark\.errors\.EnvironmentMistake: (.+?): (.+); (.+)", last)
+        return EnvironmentMistake(*found.groups()) if found else None
 
     def explain(self, folder: Path, otherwise: str) -> str:
         """Return the end of the traceback and where to find the rest; `otherwise` is used where there is none."""

@@ -36,7 +36,7 @@ def train_rank(launch: Launch) -> None:
     """
     index = int(os.environ.get("RANK", "0"))
     try:
-        rank = join(launch.cuda)
+        rank = join(launch)
         _train(launch, rank)
     except Exception:
         text = f"{time.time():.6f}\n{traceback.format_exc()}"

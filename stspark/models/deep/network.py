@@ -67,7 +67,7 @@ class Readout(nn.Module):
     """State equation s = σ(W [h; x; e; base] + b), and the quantiles of s.
 
     h: features of the past at the origin, x: the target day's calendar and covariates, e: the region's embedding.
-    σ is GELU and the readout of s is linear, on the residual over the seasonal base: nothing bounds demand from
+    σ is ReLU and the readout of s is linear, on the residual over the seasonal base: nothing bounds demand from
     above, nor from below where returns exceed sales (a sigmoid or tanh would).
     """
 
@@ -93,7 +93,7 @@ class Readout(nn.Module):
         seen = known if self.covariates else known[..., : self.shape.calendar]
         day = torch.cat([seen, where.expand(*seen.shape[:2], -1, -1)], dim=3)
         ahead = self.ahead(day).unfold(1, self.shape.horizon, 1).permute(0, 1, 4, 2, 3)  # [B, T, H, R, C]
-        state = functional.gelu(held + ahead + base[..., None] * self.base)
+        state = functional.relu(held + ahead + base[..., None] * self.base)
         return in_order(self.readout(state), self.shape.levels.index(0.5))
 
 

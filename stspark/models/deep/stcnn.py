@@ -71,7 +71,7 @@ class Mixed(nn.Module):
 
 
 class Block(nn.Module):
-    """h + second(gelu(first(gelu(h)))), the residual unit of ST-ResNet with graph mixing."""
+    """h + second(relu(first(relu(h)))), the residual unit of ST-ResNet with graph mixing."""
 
     def __init__(self, config: STCNNConfig, dilation: int, graphs: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Block(nn.Module):
 
     def forward(self, h: Tensor, graphs: list[Tensor]) -> Tensor:
         """[B, T, R, C] -> [B, T, R, C]."""
-        inner = self.dropout(functional.gelu(self.first(functional.gelu(h), graphs)))
+        inner = self.dropout(functional.relu(self.first(functional.relu(h), graphs)))
         out: Tensor = h + self.second(inner, graphs)
         return out
 
@@ -127,6 +127,6 @@ class STCNN(Network):
         return joined
 
     def forward(self, past: Tensor, known: Tensor, base: Tensor) -> Tensor:
-        h = self.dropout(functional.gelu(self.encode(past)))
+        h = self.dropout(functional.relu(self.encode(past)))
         out: Tensor = self.readout(h, known, base, self.region())
         return out
