@@ -266,8 +266,8 @@ ATTRIBUTIONS = Table(
         "and of the learned adjacency",
         source="string: region, days before the as-of day, covariate; others = all that are not among the 30 largest",
         value="double: in spreads of the region, mean over the horizon (region + covariate + base sum to the "
-        "forecast's distance from the network's forecast without news; lag splits the regions' part by day); occlusion: what the "
-        "horizon's sum loses when that region's past is hidden, target's unit",
+        "distance from a forecast without news; lag splits the regions' part by day); occlusion: what the horizon's "
+        "sum loses when that region's past is hidden, target's unit",
         completeness_error="double: how far the parts are from their sum, as a share of it; null where there is none",
     ),
     ("run_id", "region"),
