@@ -28,13 +28,20 @@ SCHEMA = "region string, kind string, source string, value double, completeness_
 
 def attribute_networks(job: Job, run: Run) -> DataFrame:
     """Rows of all networks of the run that have a checkpoint of the as-of day; InputError where there is none."""
+    networks = trained_networks(job, run)
+    found = [_of_network(job, run, model, checkpoints) for model, checkpoints in networks.items()]
+    return reduce(DataFrame.unionByName, found).withColumn("run_id", F.lit(run.run_id))
+
+
+def trained_networks(job: Job, run: Run) -> dict[str, str]:
+    """Folder of checkpoints of each network that the run has trained; InputError where there is none."""
     models = job.store.read("models").where((F.col("run_id") == run.run_id) & (F.col("status") == "ok"))
     chosen = models.where(F.col("model").isin(*NETWORKS)).select("model", "artefact").orderBy("model")
-    found = [_of_network(job, run, row["model"], row["artefact"]) for row in chosen.toLocalIterator()]
+    found = {row["model"]: row["artefact"] for row in chosen.toLocalIterator()}
     if not found:
         fix = f"add one of {', '.join(NETWORKS)} to models and run jobs/train.py with the same config and --as-of"
         raise InputError(f"run {run.run_id}", "has no trained network", fix)
-    return reduce(DataFrame.unionByName, found).withColumn("run_id", F.lit(run.run_id))
+    return found
 
 
 def _of_network(job: Job, run: Run, model: str, checkpoints: str) -> DataFrame:

@@ -273,6 +273,20 @@ ATTRIBUTIONS = Table(
     ("run_id", "region"),
 )
 
+REGION_GROUPS = Table(
+    "region_groups",
+    "One row per run and region: what an autoencoder keeps of its last eight weeks, and the group of regions like it",
+    ("run_id", "region"),
+    _columns(
+        run_id="string: run",
+        region="string: region",
+        group_number="int: group, counted from 1 by falling size",
+        restored="double: share of all weeks' variance that the features keep",
+        **{f"feature_{k}": "double: learned feature of the recent weeks; comparable within a run" for k in range(1, 7)},
+    ),
+    ("run_id", "region"),
+)
+
 METRICS = Table(
     "metrics",
     "One row per run, level, region, model, horizon and metric",
@@ -347,6 +361,7 @@ def for_settings(settings: Settings) -> dict[str, Table]:
         MODELS,
         FORECASTS,
         ATTRIBUTIONS,
+        REGION_GROUPS,
         METRICS,
         RUNS,
     )
