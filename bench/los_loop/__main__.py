@@ -19,9 +19,9 @@ from bench.los_loop.protocol import UP_TO, Errors, Traffic, errors, last_value, 
 from stspark.models.deep.recurrent import RecurrentConfig
 from stspark.models.deep.stcnn import STCNNConfig
 
-STCNN = Recipe("stcnn", STCNNConfig(channels=32, dilations=(1, 1), entry=4, embedding=8, nodes=8), epochs=24)
-GRU = Recipe("gru", RecurrentConfig(channels=64, days=11, embedding=8), epochs=16, profile=True)
-TGCN_GRU = Recipe("gru", RecurrentConfig(channels=64, days=11, embedding=0), epochs=16, profile=False)
+STCNN = Recipe("stcnn", STCNNConfig(channels=32, dilations=(1, 1), entry=4, across=1, embedding=8, nodes=8), epochs=16)
+GRU = Recipe("gru", RecurrentConfig(channels=48, days=11, embedding=8), epochs=8, profile=True)
+TGCN_GRU = Recipe("gru", RecurrentConfig(channels=48, days=11, embedding=0), epochs=8, profile=False)
 RECIPES = {"stcnn": STCNN, "gru": GRU, "gru without profile and embedding": TGCN_GRU}
 VALIDATION = 0.8
 
