@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,7 @@ import torch.distributed as dist
 from stspark.models.deep.checkpoint import TrainedWith, load_checkpoint, save_checkpoint
 from stspark.models.deep.newcomers import settle_newcomers
 from stspark.models.deep.registry import Ensemble, build_ensemble
+from stspark.models.deep.warm_start import begin_from, latest_checkpoint
 from stspark.models.deep.windows import fit_scaler, make_inputs
 from stspark.snapshot import Snapshot, load_snapshot, write_atomically
 from stspark.training_fit import Fit, Say, Stage
@@ -54,6 +56,9 @@ def _train(launch: Launch, rank: Rank) -> None:
     network = build_ensemble(config.name, config.network, config.seeds, manifest, snapshot.weights)
     if launch.start:
         network = load_checkpoint(launch.checkpoints, snapshot, launch.cutoffs[launch.start - 1])[0]
+    elif config.warm_start:
+        older = Path(config.warm_start)
+        begin_from(network, older, latest_checkpoint(older, launch.cutoffs[0]), snapshot)
     network.to(rank.device)
     report = Report(launch, rank)
     for position in range(launch.start, len(launch.cutoffs)):
@@ -82,17 +87,18 @@ def _train_cutoff(
     if rank.index == 0:
         facts = (config.name, config.seeds, config.network)
         how = TrainedWith(key, snapshot.manifest.data_version, done.epoch, done.loss, done.best, *facts)
-        save_checkpoint(launch.checkpoints, cutoff, network, scaler, how)
+        save_checkpoint((launch.checkpoints, cutoff), network, scaler, how, snapshot.manifest)
         keeper.clear()
 
 
 def _fit(fit: Fit, network: Ensemble, position: int, keeper: Keeper, say: Say) -> Progress:
-    """The first cutoff: in full, and a little more on the days that were held out. Later ones: a little more."""
+    """The first cutoff: in full, and a little more on the days that were held out. Later ones, and with weights of an
+    earlier run the first too: a little more."""
     config = fit.config
     last = Keeper(keeper.path, f"{keeper.key}/last", keeper.writes)
     in_full = Stage(config.learning_rate, config.epochs, hold_out=config.patience > 0)
     little = Stage(config.learning_rate * FINE_TUNE_RATE, config.fine_tune_epochs)
-    if position == 0 and not last.exists():
+    if position == 0 and not config.warm_start and not last.exists():
         first = fit.run(network, in_full, keeper, say)
         if not first.best_weights:
             return first

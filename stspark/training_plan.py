@@ -9,9 +9,10 @@ from datetime import date
 from pathlib import Path
 
 from stspark import __version__
-from stspark.models.deep.checkpoint import is_finished
+from stspark.models.deep.checkpoint import is_finished, read_facts
 from stspark.models.deep.registry import NetworkConfig
 from stspark.models.deep.stcnn import STCNNConfig
+from stspark.models.deep.warm_start import latest_checkpoint
 from stspark.snapshot import Manifest
 
 
@@ -23,6 +24,7 @@ class TrainingConfig:
     the optimiser takes, spread over the ranks. More processes change rounding, not what is learned from.
     seeds: networks whose forecasts are averaged; patience: epochs without a better loss on held-out days (the
     last `validation` origins before the first cutoff) after which the training ends; 0 holds nothing out;
+    warm_start: folder of an older run's checkpoints to begin from, `fine_tune_epochs` a cutoff;
     precision: bf16 (on a GPU only) or fp32; compile: torch.compile, on a GPU only.
     """
 
@@ -37,6 +39,7 @@ class TrainingConfig:
     seeds: int = 1
     patience: int = 0
     validation: int = 28
+    warm_start: str = ""
     precision: str = "bf16"
     compile: bool = False
     name: str = "stcnn"
@@ -81,12 +84,13 @@ class Launch:
         """Hash of all that decides the weights of the cutoff at `position`: data, config, cutoffs up to it."""
         config = asdict(self.config) | {"gpu": None}
         chain = [cutoff.isoformat() for cutoff in self.cutoffs[: position + 1]]
-        text = json.dumps([__version__, manifest.to_json(), config, chain], sort_keys=True)
+        begun = _facts_of(self.config.warm_start, self.cutoffs[0])
+        text = json.dumps([__version__, manifest.to_json(), config, chain, begun], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def epochs(self, position: int) -> int:
         """Epochs for the cutoff at `position`, at most."""
-        return self.config.fine_tune_epochs if position else self.config.epochs
+        return self.config.fine_tune_epochs if position or self.config.warm_start else self.config.epochs
 
     def finished(self, manifest: Manifest) -> int:
         """How many of the first cutoffs have their checkpoint already."""
@@ -94,3 +98,11 @@ class Launch:
             if not is_finished(self.checkpoints, cutoff, self.key(manifest, position)):
                 return position
         return len(self.cutoffs)
+
+
+def _facts_of(warm_start: str, cutoff: date) -> str:
+    """Key of the checkpoint that a training begins from, so that another one is another training."""
+    if not warm_start:
+        return ""
+    older = Path(warm_start)
+    return str(read_facts(older, latest_checkpoint(older, cutoff))["key"])

@@ -9,6 +9,7 @@ import torch
 from test_stcnn import DAYS, FIRST, HORIZON, QUANTILES, REGIONS, a_network, cutoff, panel, trained, write
 
 from stspark import training_loop, training_rank, training_state
+from stspark.errors import InputError
 from stspark.models.deep.checkpoint import load_checkpoint, predict
 from stspark.models.deep.forecast import forecast
 from stspark.models.deep.network import Shape
@@ -71,9 +72,9 @@ def test_a_checkpoint_forecasts_what_the_network_in_memory_did(tmp_path, monkeyp
 
 
 def keep_and_save(kept, save):
-    def saved(folder, day, network, scaler, how):
+    def saved(file, network, scaler, *rest):
         kept.update(network=network, scaler=scaler)
-        save(folder, day, network, scaler, how)
+        save(file, network, scaler, *rest)
 
     return saved
 
@@ -174,3 +175,36 @@ def test_an_ensemble_is_its_members_mean():
     assert not torch.equal(alone[0], alone[1])
     torch.testing.assert_close(network(past, known, base).mean(0), torch.stack(alone).mean(0))
     assert len(QUANTILES) + 1 == network(past, known, base).shape[-1]
+
+
+@pytest.fixture
+def yesterdays(tmp_path):
+    """A run on regions A, B, D, and today's panel, which has C too."""
+    made = panel()
+    keep = [0, 1, 3]
+    manifest = replace(made.manifest, regions=("A", "B", "D"), edges=((0, 1, 1.0), (1, 0, 1.0), (2, 0, 1.0)))
+    parts = {name: getattr(made, name)[:, keep] for name in ("y", "observed", "alive", "covariates")}
+    weights = np.array([[0, 1, 0], [1, 0, 0], [1, 0, 0.0]])
+    older = replace(made, manifest=manifest, weights=weights, **parts)
+    return trained(tmp_path, older, [cutoff(14)], small("stcnn", epochs=30), name="older"), made
+
+
+def test_it_goes_on_from_yesterdays_weights_and_a_new_region_takes_its_neighbours(tmp_path, yesterdays):
+    folder, made = yesterdays
+    config = small("stcnn", fine_tune_epochs=0, warm_start=str(folder))
+    network = load_checkpoint(trained(tmp_path, made, [cutoff(7)], config), made, cutoff(7))[0].members[0]
+    rows = network.region()
+    torch.testing.assert_close(rows[2], (rows[1] + rows[3]) / 2)
+    tuned = trained(tmp_path, made, [cutoff(7)], replace(config, fine_tune_epochs=2), name="tuned")
+    assert np.isfinite(predict(tuned, made, cutoff(7))).all()
+
+
+@pytest.mark.parametrize(("change", "cut", "message"), [
+    pytest.param({}, 21, "has no checkpoint made by", id="from the future"),
+    pytest.param({"network": STCNNConfig(channels=4)}, 7, "does not fit the network at", id="another size"),
+])  # fmt: skip
+def test_weights_that_cannot_be_used_are_named(tmp_path, yesterdays, change, cut, message):
+    folder, made = yesterdays
+    config = replace(small("stcnn", warm_start=str(folder)), **change)
+    with pytest.raises(InputError, match=message):
+        trained(tmp_path, made, [cutoff(cut)], config)

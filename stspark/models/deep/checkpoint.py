@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from stspark.models.deep.forecast import forecast
 from stspark.models.deep.registry import Ensemble, NetworkConfig, build_ensemble, network_config
 from stspark.models.deep.windows import Scaler
-from stspark.snapshot import Floats, Snapshot, write_atomically
+from stspark.snapshot import Floats, Manifest, Snapshot, write_atomically
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,14 @@ class TrainedWith:
     network: NetworkConfig
 
 
-def save_checkpoint(folder: Path, cutoff: date, network: Ensemble, scaler: Scaler, how: TrainedWith) -> None:
-    """Write the checkpoint of a cutoff, replacing an older one."""
+def save_checkpoint(
+    file: tuple[Path, date], network: Ensemble, scaler: Scaler, how: TrainedWith, manifest: Manifest
+) -> None:
+    """Write the checkpoint of a (folder, cutoff), replacing an older one."""
+    folder, cutoff = file
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     facts = asdict(how) | {"cutoff": cutoff.isoformat(), "scaler": scaler.to_dict()}
+    facts |= {"regions": list(manifest.regions), "covariates": list(manifest.covariates)}
     _facts_path(folder, cutoff).unlink(missing_ok=True)
     write_atomically(folder / f"{cutoff}.safetensors", save(weights))
     write_atomically(_facts_path(folder, cutoff), json.dumps(facts).encode())

@@ -25,11 +25,11 @@ def settle_newcomers(network: Ensemble, inputs: Inputs, weights: Floats) -> None
     for member in network.members:
         for parameter in member.by_region():  # type: ignore[operator]
             rows = parameter.detach().cpu()
-            parameter.data.copy_(_filled(rows, known, graph))
+            parameter.data.copy_(filled(rows, known, graph))
 
 
-def _filled(rows: Tensor, known: Tensor, graph: Tensor) -> Tensor:
-    """[R, width] with the rows of unknown regions replaced, outwards from the known ones."""
+def filled(rows: Tensor, known: Tensor, graph: Tensor) -> Tensor:
+    """[R, width] with the rows of regions that are not `known` replaced, outwards from the known ones."""
     rows, have = rows.clone(), known.clone()
     for _ in range(ROUNDS):
         reach = graph * have.float()
