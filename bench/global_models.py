@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
-from bench import networks, spillover, training_speed
+from bench import networks, stcnn_spill_over, training_speed
 from bench.los_loop.__main__ import run
 from bench.los_loop.protocol import load
+from bench.spill_over import rho_error
 from stspark.snapshot import load_snapshot
-
-RHO = "bench.spatial"
-"""Module of the spatial models' bench: its rho_error() is how far SAR's rho lies from the true one."""
 
 
 def main() -> None:
@@ -35,20 +31,19 @@ def main() -> None:
     ours = list(run("stcnn", traffic, part, settings).values())[-1]
     gru = list(run("gru", traffic, part, settings).values())[-1]
     for rho in (0.6, 0.0):
-        margin, low, high = spillover.compare(rho, days)
+        margin, low, high = stcnn_spill_over.compare(rho, days)
         print(
             f"rho {rho:.1f}: neighbours save {margin:+.1%} of the absolute error, 95% interval {low:+.1%} … {high:+.1%}"
         )
     with tempfile.TemporaryDirectory() as folder:
-        path = spillover.write_panel(Path(folder) / "a" / "b" / "c" / "d", 0.6, days)
+        path = stcnn_spill_over.write_panel(Path(folder) / "a" / "b" / "c" / "d", 0.6, days)
         snapshot = load_snapshot(path)
         for name, chosen in networks.VARIANTS.items():
             print(networks.line(path, snapshot, name, chosen | ({"epochs": 1} if options.quick else {})), flush=True)
         speeds = training_speed.measure(path, 4 if options.quick else 20)
-    rho_error = f"{import_module(RHO).rho_error():.4f}" if find_spec(RHO) else "n/a"
     print(
         f"global los_rmse3={ours.rmse[0]:.3f} los_rmse12={ours.rmse[-1]:.3f} gru_rmse3={gru.rmse[0]:.3f} "
-        f"rho_error={rho_error} pretrain_gain=n/a distributor_overhead={speeds.overhead:.3f} "
+        f"rho_error={rho_error():.4f} pretrain_gain=n/a distributor_overhead={speeds.overhead:.3f} "
         f"two_process_speedup={speeds.speedup:.2f}"
     )
 

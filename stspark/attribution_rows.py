@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from stspark.errors import InputError
+from stspark.global_model import snapshot_folder
 from stspark.models.deep.attribution import attribute
 from stspark.models.deep.checkpoint import load_checkpoint
 from stspark.models.deep.registry import NETWORKS
@@ -46,7 +47,7 @@ def trained_networks(job: Job, run: Run) -> dict[str, str]:
 
 def _of_network(job: Job, run: Run, model: str, checkpoints: str) -> DataFrame:
     folder, cutoff = local_path(checkpoints), run.as_of
-    panel = str(folder.parent / "snapshot")
+    panel = str(local_path(snapshot_folder(job, run)))
     regions = len(load_manifest(panel).regions)
 
     def of_regions(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from stspark.attribution_rows import trained_networks
+from stspark.global_model import snapshot_folder
 from stspark.models.deep.autoencoder import AutoencoderConfig, describe
 from stspark.snapshot import load_snapshot, local_path
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def group_regions(job: Job, run: Run) -> DataFrame:
-    """A row per region that has started by the as-of day, from the snapshot that the run's first network left."""
-    checkpoints = next(iter(trained_networks(job, run).values()))
-    panel, cutoff, config = str(local_path(checkpoints).parent / "snapshot"), run.as_of, AutoencoderConfig()
+    """A row per region that has started by the as-of day, from the run's learning snapshot."""
+    trained_networks(job, run)  # whose snapshot there is
+    panel, cutoff, config = str(local_path(snapshot_folder(job, run))), run.as_of, AutoencoderConfig()
 
     def describe_all(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import pandas as pd

@@ -1,4 +1,4 @@
-"""Does seeing neighbours help where there is something to see? python -m bench.spillover [--rho 0.6] [--days 500]
+"""Does the ST-CNN use neighbours where there is something to see? python -m bench.stcnn_spill_over [--rho 0.6]
 
 A panel with known spill-over: regions at random places, W their four nearest neighbours; the log of demand has a week,
 an own shock that fades (0.3 a day), and rho times the neighbours' mean shock of the day before:
@@ -36,7 +36,7 @@ ROUNDS = 1000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.spillover", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.stcnn_spill_over", description=__doc__.splitlines()[0])
     parser.add_argument("--rho", type=float, nargs="*", default=[0.6, 0.0])
     parser.add_argument("--days", type=int, default=500)
     options = parser.parse_args()
