@@ -14,7 +14,7 @@ unexport QUERY
 unexport SPARK_HOME SPARK_CONF_DIR PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_SUBMIT_ARGS PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run analyse bench-fev test sql cluster lint wheel pins clean distclean environment bench-spatial bench-features
+.PHONY: help setup run analyse bench-fev bench-global test sql cluster lint wheel pins clean distclean environment bench-spatial bench-features
 
 help: ## this list
 	@echo 'make COMMAND [CONFIG=conf/DATASET.yaml] [ARGS="--as-of 2024-05-31 --set dotted.key=value"]'
@@ -43,6 +43,9 @@ bench-spatial: environment ## what knowing the neighbours brings, on simulated p
 
 bench-features: environment ## events to region_day beside DuckDB and Polars; half an hour (ARGS=--short: two minutes)
 	@$(BIN)/python bench/features_table $(ARGS)
+
+bench-global: environment ## figures of the global models: Los-loop, spill-over, ablations, speed (ARGS=--quick)
+	@$(BIN)/python -m bench.global_models $(ARGS)
 
 lint: environment ## ruff, and mypy strict on stspark
 	@$(BIN)/ruff check .

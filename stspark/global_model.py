@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from stspark import panel_models, training
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
-from stspark.models.deep.stcnn import NetworkConfig
+from stspark.models.deep.registry import NETWORKS, network_config, network_options
 from stspark.models.panel.registry import build as build_panel
 from stspark.names import NAIVE
 from stspark.options import typed
@@ -155,16 +155,17 @@ def _published(job: Job, made: DataFrame) -> DataFrame:
 
 def training_config(settings: Settings, model: Model) -> TrainingConfig:
     """The model's options over the defaults; ConfigError for an unknown or unusable one."""
-    network = {f.name for f in dataclasses.fields(NetworkConfig)}
-    known = network | {f.name for f in dataclasses.fields(TrainingConfig)} - {"gpu", "processes", "network"}
+    network = network_options(model.name)
+    known = network | {f.name for f in dataclasses.fields(TrainingConfig)} - {"gpu", "processes", "name", "network"}
     where = f"models.{model.name}"
     for key in model.options:
         if key not in known:
             fix = f"did you mean '{nearest(key, known) or sorted(known)[0]}'?"
             raise ConfigError(f"{where}.{key}", "unknown option", fix)
-    given = {"gpu": settings.training.gpu, "processes": settings.training.processes}
+    given = {"gpu": settings.training.gpu, "processes": settings.training.processes, "name": model.name}
+    given |= NETWORKS[model.name].training
     rest = {key: value for key, value in model.options.items() if key not in network}
-    inner = typed(NetworkConfig, {key: value for key, value in model.options.items() if key in network}, where)
+    inner = network_config(model.name, {key: value for key, value in model.options.items() if key in network}, where)
     return dataclasses.replace(typed(TrainingConfig, given | rest, where), network=inner)
 
 

@@ -290,6 +290,39 @@ FORECASTS = Table(
     ("run_id", "region", "date"),
 )
 
+ATTRIBUTIONS = Table(
+    "attributions",
+    "One row per run, region, network, kind and source: what the network's forecast comes from",
+    ("run_id", "region", "model", "kind", "source"),
+    _columns(
+        run_id="string: run",
+        region="string: region that is forecast",
+        model="string: global network",
+        kind="string: region, lag, covariate, base: integrated gradients; occlusion; weight, learned_weight: rows of W "
+        "and of the learned adjacency",
+        source="string: region, days before the as-of day, covariate; others = all that are not among the 30 largest",
+        value="double: in spreads of the region, mean over the horizon (region + covariate + base sum to the "
+        "distance from a forecast without news; lag splits the regions' part by day); occlusion: what the horizon's "
+        "sum loses when that region's past is hidden, target's unit",
+        completeness_error="double: how far the parts are from their sum, as a share of it; null where there is none",
+    ),
+    ("run_id", "region"),
+)
+
+REGION_GROUPS = Table(
+    "region_groups",
+    "One row per run and region: what an autoencoder keeps of its last eight weeks, and the group of regions like it",
+    ("run_id", "region"),
+    _columns(
+        run_id="string: run",
+        region="string: region",
+        group_number="int: group, counted from 1 by falling size",
+        restored="double: share of all weeks' variance that the features keep",
+        **{f"feature_{k}": "double: learned feature of the recent weeks; comparable within a run" for k in range(1, 7)},
+    ),
+    ("run_id", "region"),
+)
+
 METRICS = Table(
     "metrics",
     "One row per run, level, region, model, horizon and metric",
@@ -365,6 +398,8 @@ def for_settings(settings: Settings) -> dict[str, Table]:
         BACKTESTS,
         MODELS,
         FORECASTS,
+        ATTRIBUTIONS,
+        REGION_GROUPS,
         METRICS,
         RUNS,
     )

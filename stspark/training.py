@@ -86,7 +86,7 @@ def train(
     return TrainingResult(
         str(launch.checkpoints),
         place.barrier,
-        "cuda" if place.cuda else "cpu",
+        watch.device,
         started - began,
         time.monotonic() - started,
         launch.cutoffs[reused:],
@@ -99,7 +99,7 @@ def _check_first_cutoff(launch: Launch, days: int, needed: int) -> None:
     if days < needed:
         raise InputError(
             f"first back-test cutoff {launch.cutoffs[0]}",
-            f"has {days} days of history, stcnn needs {needed}",
+            f"has {days} days of history, {launch.config.name} needs {needed}",
             "use fewer back-test windows or a longer history",
         )
 
@@ -116,10 +116,12 @@ def _launch_until_done(launch: Launch, place: Place, watch: _Progress) -> None:
             return
         except Exception as error:  # py4j, PySpark and torchrun each raise their own kind
             failure = find_failure(launch.errors)
+            if failure.mistake:
+                raise failure.mistake from error
             if not failure.lost_contact or attempt == ATTEMPTS:
                 raise TrainingFailed(failure.explain(launch.errors, str(error))) from error
             why = (failure.text or "a rank died without a word").splitlines()[-1]
-            log.warning("stcnn: ranks lost contact, starting again after the last finished cutoff: %s", why)
+            log.warning("%s: ranks lost contact, going on from the last state: %s", launch.config.name, why)
 
 
 def _clear(launch: Launch) -> None:
@@ -133,8 +135,8 @@ class _Progress:
     """Logs what rank 0 writes to the launch's progress file, at most every LOG_SECONDS and at each cutoff's end."""
 
     def __init__(self, launch: Launch) -> None:
-        self.path, self.started = launch.progress, 0.0
-        self._stop, self._logged = threading.Event(), 0.0
+        self.path, self.name, self.started = launch.progress, launch.config.name, 0.0
+        self.device, self._stop, self._logged = "cpu", threading.Event(), 0.0
 
     @contextmanager
     def logging(self) -> Iterator[None]:
@@ -160,14 +162,17 @@ class _Progress:
                     self._say(json.loads(line))
 
     def _say(self, row: dict[str, Any]) -> None:
-        now = time.monotonic()
+        now, row = time.monotonic(), row | {"name": self.name}
         if "processes" in row:
             self.started = self.started or now
-            log.info("stcnn: %(processes)d processes are training on %(device)s", row)
+            self.device = row["device"]
+            log.info("%(name)s: %(processes)d processes are training on %(device)s", row)
+            if row["gpu_missing"]:
+                log.warning("%(name)s: Spark gave out GPUs, but a rank sees no CUDA device: all train on CPU", row)
         elif row["epoch"] == row["epochs"] or now - self._logged > LOG_SECONDS:
             self._logged = now
             log.info(
-                "stcnn: cutoff %(cutoff)s, epoch %(epoch)d/%(epochs)d, loss %(loss).4f, "
+                "%(name)s: cutoff %(cutoff)s, epoch %(epoch)d/%(epochs)d, loss %(loss).4f, "
                 "%(samples_per_second)d samples/s, %(seconds_left).0f s left",
                 row,
             )

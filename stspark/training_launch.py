@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +42,13 @@ class Place:
 
 def choose_place(spark: SparkSession, config: TrainingConfig) -> Place:
     """Decide where the ranks run; raise EnvironmentMistake where GPU or slots are missing."""
-    local = str(spark.sparkContext.master).startswith("local")
+    local = re.match(r"local(\[|$)", str(spark.sparkContext.master)) is not None  # local-cluster is a cluster
     gpu = config.gpu != "never" and (_driver_has_gpu() if local else _tasks_have_gpu(spark))
     if config.gpu == "always" and not gpu:
         lack = "this machine shows no CUDA device" if local else "spark.task.resource.gpu.amount is not 1"
         raise EnvironmentMistake("training.gpu", f"is 'always', but {lack}", "set it to auto or give tasks a GPU")
     if config.gpu == "auto" and not gpu:
-        log.info("stcnn: no GPU found, training on CPU")
+        log.info("%s: no GPU found, training on CPU", config.name)
     if local and gpu:
         return Place(barrier=False, cuda=True)
     if not local and spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true":
@@ -80,7 +81,7 @@ def count_slots(spark: SparkSession, needed: int, patience: float) -> int:
     profile = context.resourceProfileManager().defaultResourceProfile()
     end = time.monotonic() + patience
     while (slots := int(context.maxNumConcurrentTasks(profile))) < needed and time.monotonic() < end:
-        log.info("stcnn: %d of %d slots are up, waiting", slots, needed)
+        log.info("%d of %d slots are up, waiting", slots, needed)
         time.sleep(2.0)
     return slots
 
@@ -90,7 +91,8 @@ def run_ranks(launch: Launch, place: Place) -> None:
     from pyspark.ml.torch.distributor import TorchDistributor
 
     log.info(
-        "stcnn: starting %d processes %s for %d cutoffs",
+        "%s: starting %d processes %s for %d cutoffs",
+        launch.config.name,
         launch.config.processes,
         "in a barrier stage" if place.barrier else "under the driver",
         len(launch.cutoffs) - launch.start,
@@ -127,6 +129,13 @@ class Failure:
     text: str
     lost_contact: bool
 
+    @property
+    def mistake(self) -> EnvironmentMistake | None:
+        """What the rank found wrong with its surroundings, if it was that."""
+        last = self.text.splitlines()[-1] if self.text else ""
+        found = re.fullmatch(r"stspark\.errors\.EnvironmentMistake: (.+?): (.+); (.+)", last)
+        return EnvironmentMistake(*found.groups()) if found else None
+
     def explain(self, folder: Path, otherwise: str) -> str:
         """Return the end of the traceback and where to find the rest; `otherwise` is used where there is none."""
         lines = [line for line in (self.text or otherwise).strip().splitlines() if not line.startswith("\tat ")]
@@ -134,7 +143,7 @@ class Failure:
         silent = "a rank died without a traceback (see its output above, if any)"
         where = f"{self.rank} failed (whole traceback in {folder / self.rank}.txt)" if self.rank else silent
         hint = "\nwhere hosts have several networks, name one: spark.executorEnv.GLOO_SOCKET_IFNAME"
-        return f"stcnn training: {where}:\n{tail}{hint if self.lost_contact and self.rank else ''}"
+        return f"training: {where}:\n{tail}{hint if self.lost_contact and self.rank else ''}"
 
 
 def find_failure(folder: Path) -> Failure:

@@ -9,8 +9,10 @@ from datetime import date
 from pathlib import Path
 
 from stspark import __version__
-from stspark.models.deep.checkpoint import is_finished
-from stspark.models.deep.stcnn import NetworkConfig
+from stspark.models.deep.checkpoint import is_finished, read_facts
+from stspark.models.deep.registry import NetworkConfig
+from stspark.models.deep.stcnn import STCNNConfig
+from stspark.models.deep.warm_start import latest_checkpoint
 from stspark.snapshot import Manifest
 
 
@@ -20,6 +22,10 @@ class TrainingConfig:
 
     gpu: auto, always or never; processes: ranks; batch: windows of `window` origin days each that one step of
     the optimiser takes, spread over the ranks. More processes change rounding, not what is learned from.
+    seeds: networks whose forecasts are averaged; patience: epochs without a better loss on held-out days (the
+    last `validation` origins before the first cutoff) after which the training ends; 0 holds nothing out;
+    warm_start: folder of an older run's checkpoints to begin from, `fine_tune_epochs` a cutoff;
+    precision: bf16 (on a GPU only) or fp32; compile: torch.compile, on a GPU only.
     """
 
     gpu: str = "auto"
@@ -30,7 +36,14 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     window: int = 28
     batch: int = 4
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    seeds: int = 1
+    patience: int = 0
+    validation: int = 28
+    warm_start: str = ""
+    precision: str = "bf16"
+    compile: bool = False
+    name: str = "stcnn"
+    network: NetworkConfig = field(default_factory=STCNNConfig)
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,11 @@ class Launch:
         return Path(self.out) / "progress.jsonl"
 
     @property
+    def state(self) -> Path:
+        """File of the training's whole state within a cutoff, from which a killed one goes on."""
+        return Path(self.out) / "state.pt"
+
+    @property
     def errors(self) -> Path:
         """Folder where a failing rank leaves rank-K.txt."""
         return Path(self.out) / "errors"
@@ -66,12 +84,13 @@ class Launch:
         """Hash of all that decides the weights of the cutoff at `position`: data, config, cutoffs up to it."""
         config = asdict(self.config) | {"gpu": None}
         chain = [cutoff.isoformat() for cutoff in self.cutoffs[: position + 1]]
-        text = json.dumps([__version__, manifest.to_json(), config, chain], sort_keys=True)
+        begun = _facts_of(self.config.warm_start, self.cutoffs[0])
+        text = json.dumps([__version__, manifest.to_json(), config, chain, begun], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def epochs(self, position: int) -> int:
-        """Epochs for the cutoff at `position`."""
-        return self.config.fine_tune_epochs if position else self.config.epochs
+        """Epochs for the cutoff at `position`, at most."""
+        return self.config.fine_tune_epochs if position or self.config.warm_start else self.config.epochs
 
     def finished(self, manifest: Manifest) -> int:
         """How many of the first cutoffs have their checkpoint already."""
@@ -79,3 +98,11 @@ class Launch:
             if not is_finished(self.checkpoints, cutoff, self.key(manifest, position)):
                 return position
         return len(self.cutoffs)
+
+
+def _facts_of(warm_start: str, cutoff: date) -> str:
+    """Key of the checkpoint that a training begins from, so that another one is another training."""
+    if not warm_start:
+        return ""
+    older = Path(warm_start)
+    return str(read_facts(older, latest_checkpoint(older, cutoff))["key"])

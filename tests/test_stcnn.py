@@ -12,7 +12,9 @@ import torch
 
 from stspark.errors import EnvironmentMistake, InputError
 from stspark.models.deep.checkpoint import load_checkpoint, predict
-from stspark.models.deep.stcnn import STCNN, Block, NetworkConfig, pinball
+from stspark.models.deep.network import pinball
+from stspark.models.deep.registry import NETWORKS, build_ensemble
+from stspark.models.deep.stcnn import Block, STCNNConfig
 from stspark.models.deep.windows import Scaler, fit_scaler, make_inputs
 from stspark.snapshot import Manifest, Snapshot, load_snapshot, local_path, write_atomically
 from stspark.training_loop import train_rank
@@ -21,7 +23,7 @@ from stspark.training_plan import Launch, TrainingConfig
 FIRST = date(2023, 1, 2)
 REGIONS, DAYS, HORIZON = 4, 120, 7
 QUANTILES = (0.1, 0.25, 0.75, 0.9)
-SMALL = TrainingConfig(epochs=12, fine_tune_epochs=2, network=NetworkConfig(channels=8, embedding=2))
+SMALL = TrainingConfig(epochs=12, fine_tune_epochs=2, network=STCNNConfig(channels=8, embedding=2))
 
 
 def panel(seed=0, days=DAYS, horizon=HORIZON):
@@ -147,48 +149,61 @@ def test_targets_are_masked_where_nothing_was_seen():
     assert mask[0, :, 1].tolist() == [float(not u) for u in unseen[:HORIZON]]
 
 
+def a_block(dilation):
+    block = Block(STCNNConfig(channels=4, dropout=0.0), dilation, graphs=1)
+    torch.nn.init.normal_(block.second.conv.weight)
+    return block
+
+
 def test_a_convolution_does_not_see_later_days():
     torch.manual_seed(0)
-    block, weights = Block(4, dilation=2, dropout=0.0), torch.eye(5)
-    h = torch.randn(1, 4, 12, 5)
+    block, weights = a_block(dilation=2), torch.eye(5)
+    h = torch.randn(1, 12, 5, 4)
     later = h.clone()
-    later[:, :, 7:] = torch.randn(1, 4, 5, 5)
+    later[:, 7:] = torch.randn(1, 5, 5, 4)
     with torch.no_grad():
-        torch.testing.assert_close(block(h, weights)[:, :, :7], block(later, weights)[:, :, :7], rtol=0, atol=0)
+        torch.testing.assert_close(block(h, [weights])[:, :7], block(later, [weights])[:, :7], rtol=0, atol=0)
 
 
 def test_a_neighbour_far_along_the_line_is_heard_through_w():
     torch.manual_seed(0)
-    block, weights = Block(4, dilation=1, dropout=0.0), torch.zeros(9, 9)
+    block, weights = a_block(dilation=1), torch.zeros(9, 9)
     weights[0, 8] = 1.0
-    h = torch.randn(1, 4, 6, 9)
+    h = torch.randn(1, 6, 9, 4)
     changed = h.clone()
-    changed[..., 8] += 1.0
+    changed[:, :, 8] += 1.0
     with torch.no_grad():
-        moved = (block(changed, weights) - block(h, weights)).abs().amax(dim=(0, 1, 2)) > 0
-    assert moved.tolist() == [True, False, False, False, False, False, False, True, True]
+        moved = (block(changed, [weights]) - block(h, [weights])).abs().amax(dim=(0, 1, 3)) > 0
+    assert moved.tolist() == [True, True, False, False, False, False, True, True, True]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_quantiles_never_cross_whatever_the_weights(seed):
+def a_network(snapshot, name, seeds=2):
+    config = NETWORKS[name].config()
+    return build_ensemble(name, config, seeds, snapshot.manifest, snapshot.weights)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("seed", range(3))
+def test_quantiles_never_cross_whatever_the_weights(name, seed):
     torch.manual_seed(seed)
     made = panel()
-    network = STCNN(made.manifest, SMALL.network, made.weights)
+    network = a_network(made, name)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=1.0)
     past, known, base = make_inputs(made, fit_scaler(made)).window(40, 20, network.context)
     predicted = network(past[None], known[None], base[None])
-    assert predicted.shape == (1, 20, HORIZON, REGIONS, 5)
+    assert predicted.shape == (2, 1, 20, HORIZON, REGIONS, 5)
     assert bool((predicted.diff(dim=-1) >= 0).all())
 
 
-def test_an_origin_depends_on_its_context_only():
+@pytest.mark.parametrize("name", ["stcnn", "stcnn_plain"])
+def test_an_origin_depends_on_its_context_only(name):
     """The same origin, once at the end of a long window and once alone."""
     made = panel()
-    network = STCNN(made.manifest, SMALL.network, made.weights).eval()
+    network = a_network(made, name).eval()
     inputs = make_inputs(made, fit_scaler(made))
-    long = network(*(x[None] for x in inputs.window(60, 30, network.context)))[0, -1]
-    alone = network(*(x[None] for x in inputs.window(89, 1, network.context)))[0, 0]
+    long = network(*(x[None] for x in inputs.window(60, 30, network.context)))[:, 0, -1]
+    alone = network(*(x[None] for x in inputs.window(89, 1, network.context)))[:, 0, 0]
     torch.testing.assert_close(long, alone, rtol=1e-4, atol=1e-5)
 
 

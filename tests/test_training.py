@@ -14,7 +14,7 @@ import torch
 from stspark import training, training_launch
 from stspark.errors import EnvironmentMistake, InputError
 from stspark.models.deep.checkpoint import load_checkpoint
-from stspark.models.deep.stcnn import NetworkConfig
+from stspark.models.deep.stcnn import STCNNConfig
 from stspark.snapshot import Manifest, load_snapshot, write_snapshot
 from stspark.training_launch import Place, choose_place, find_failure
 from stspark.training_plan import TrainingConfig
@@ -22,7 +22,7 @@ from stspark.training_plan import TrainingConfig
 FIRST, DAYS, HORIZON = date(2023, 1, 2), 70, 7
 REGIONS = ("north", "south", "late")
 CUTOFFS = (FIRST + timedelta(days=DAYS - 8), FIRST + timedelta(days=DAYS - 1))
-TINY = TrainingConfig(epochs=2, fine_tune_epochs=1, network=NetworkConfig(channels=4, embedding=2))
+TINY = TrainingConfig(epochs=2, fine_tune_epochs=1, network=STCNNConfig(channels=4, embedding=2))
 BARRIER, DRIVER = Place(barrier=True), Place(barrier=False)
 
 
@@ -181,6 +181,6 @@ def test_barrier_stage_and_driver_train_to_the_same_bits(spark, snapshot_path, t
 
 @pytest.mark.spark
 def test_a_failing_ranks_traceback_is_shown(spark, snapshot_path, tmp_path):
-    broken = replace(TINY, network=NetworkConfig(channels=4, embedding=-1))
+    broken = replace(TINY, network=STCNNConfig(channels=4, embedding=-1))
     with pytest.raises(training.TrainingFailed, match=r"(?s)rank-\d failed .*negative dimension"):
         training.train(spark, snapshot_path, str(tmp_path), broken, CUTOFFS)

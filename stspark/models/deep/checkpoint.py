@@ -14,27 +14,35 @@ from typing import Any
 
 from safetensors.torch import load, save
 
-from stspark.models.deep.stcnn import STCNN, NetworkConfig, forecast
+from stspark.models.deep.forecast import forecast
+from stspark.models.deep.registry import Ensemble, NetworkConfig, build_ensemble, network_config
 from stspark.models.deep.windows import Scaler
-from stspark.snapshot import Floats, Snapshot, write_atomically
+from stspark.snapshot import Floats, Manifest, Snapshot, write_atomically
 
 
 @dataclass(frozen=True)
 class TrainedWith:
-    """How a checkpoint came about. key: hash of data, config and the cutoffs before it; loss: mean pinball
-    loss of the last epoch, in spreads."""
+    """How a checkpoint came about. key: hash of data, config and the cutoffs before it; epochs: that were run;
+    loss: mean pinball loss of the last one, in spreads; validation: the best on held-out days (NaN: none held out)."""
 
     key: str
     data_version: str
     epochs: int
     loss: float
+    validation: float
+    name: str
+    seeds: int
     network: NetworkConfig
 
 
-def save_checkpoint(folder: Path, cutoff: date, network: STCNN, scaler: Scaler, how: TrainedWith) -> None:
-    """Write the checkpoint of a cutoff, replacing an older one."""
+def save_checkpoint(
+    file: tuple[Path, date], network: Ensemble, scaler: Scaler, how: TrainedWith, manifest: Manifest
+) -> None:
+    """Write the checkpoint of a (folder, cutoff), replacing an older one."""
+    folder, cutoff = file
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     facts = asdict(how) | {"cutoff": cutoff.isoformat(), "scaler": scaler.to_dict()}
+    facts |= {"regions": list(manifest.regions), "covariates": list(manifest.covariates)}
     _facts_path(folder, cutoff).unlink(missing_ok=True)
     write_atomically(folder / f"{cutoff}.safetensors", save(weights))
     write_atomically(_facts_path(folder, cutoff), json.dumps(facts).encode())
@@ -51,17 +59,17 @@ def is_finished(folder: Path, cutoff: date, key: str) -> bool:
     return _facts_path(folder, cutoff).exists() and read_facts(folder, cutoff)["key"] == key
 
 
-def load_checkpoint(folder: Path, snapshot: Snapshot, cutoff: date) -> tuple[STCNN, Scaler]:
+def load_checkpoint(folder: Path, snapshot: Snapshot, cutoff: date) -> tuple[Ensemble, Scaler]:
     """Return the network and scaler of a cutoff."""
     facts = read_facts(folder, cutoff)
-    size = facts["network"] | {"dilations": tuple(facts["network"]["dilations"])}
-    network = STCNN(snapshot.manifest, NetworkConfig(**size), snapshot.weights)
+    config = network_config(facts["name"], facts["network"], str(_facts_path(folder, cutoff)))
+    network = build_ensemble(facts["name"], config, facts["seeds"], snapshot.manifest, snapshot.weights)
     network.load_state_dict(load((folder / f"{cutoff}.safetensors").read_bytes()))
     return network, Scaler.from_dict(facts["scaler"])
 
 
 def predict(folder: Path, snapshot: Snapshot, cutoff: date) -> Floats:
-    """Forecast from a cutoff's checkpoint: [R, H, 1 + Q] point forecast and quantiles; see `stcnn.forecast`."""
+    """Forecast from a cutoff's checkpoint: [R, H, 1 + Q] point forecast and quantiles; see `forecast`."""
     network, scaler = load_checkpoint(folder, snapshot, cutoff)
     return forecast(network, snapshot.known_on(cutoff), scaler)
 

@@ -1,159 +1,132 @@
 """ST-CNN: one convolutional network over date × region for all regions at once; torch, no Spark.
 
-The past of all regions is a picture, date down and region (in spatial order) across. Kernel-3 convolutions
-read it, causal in time, after ST-ResNet (Zhang et al. 2017, https://arxiv.org/abs/1610.00081); since a line of
-regions keeps only part of the map's neighbourhoods, each block also mixes neighbours by the fixed matrix W
-(as graph convolutions do: Wu et al. 2019, https://arxiv.org/abs/1906.00121). Regions have an embedding
-(STID, Shao et al. 2022, https://arxiv.org/abs/2208.05233).
+The past of all regions is a picture, date down and region (in spatial order) across. Residual blocks of two
+kernel-3 convolutions read it, causal and dilated in time, after ST-ResNet (Zhang et al. 2017,
+https://arxiv.org/abs/1610.00081), whose fusion, one learned weight per region and scale, joins the blocks' results.
+A line of regions keeps only part of the map's neighbourhoods, so every convolution has graph mixing beside it: by
+the fixed weights W, and by an adjacency that is learned, softmax(relu(E1 E2')) (Graph WaveNet, Wu et al. 2019,
+https://arxiv.org/abs/1906.00121). With `across: 1` and the regions' own parameters permuted along, the network does
+not depend on the order of regions; with kernel 3 across it does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stspark.models.deep.windows import Inputs, Scaler, known_width, make_inputs, past_width
-from stspark.snapshot import Floats, Manifest, Snapshot
+from stspark.models.deep.network import Network, PerRegion, Readout, Shape, region_embedding
 
 KERNEL = 3
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
-    """Size of the network: channels of every block, one block per dilation (days), region embedding, dropout."""
+class STCNNConfig:
+    """Size of the network, and what can be left out of it.
+
+    channels: of every block; dilations: one block for each, days; entry: days that the first convolution takes in
+    at once; across: regions along the spatial order that a convolution sees, 3 or 1; embedding: numbers per region
+    (0: none); nodes: rank of the learned adjacency (0: none); neighbours: mix by W; fusion: per region; covariates:
+    of coming days (the calendar stays).
+    """
 
     channels: int = 24
     dilations: tuple[int, ...] = (1, 7)
+    entry: int = 7
+    across: int = 3
     embedding: int = 8
+    nodes: int = 4
+    neighbours: bool = True
+    fusion: bool = True
+    covariates: bool = True
     dropout: float = 0.1
 
     @property
     def context(self) -> int:
         """Days before an origin that its forecast depends on."""
-        return sum((KERNEL - 1) * d for d in self.dilations)
+        return self.entry - 1 + sum(2 * (KERNEL - 1) * d for d in self.dilations)
+
+
+class Mixed(nn.Module):
+    """conv(h) + sum over graphs of mix_g(G_g h): [B, T, R, C] -> [B, T, R, C], causal in time."""
+
+    def __init__(self, config: STCNNConfig, dilation: int, graphs: int) -> None:
+        super().__init__()
+        self.past = (KERNEL - 1) * dilation
+        self.side = config.across // 2
+        size = (KERNEL, config.across)
+        self.conv = nn.Conv2d(config.channels, config.channels, size, dilation=(dilation, 1))
+        self.mix = nn.ModuleList(nn.Linear(config.channels, config.channels, bias=False) for _ in range(graphs))
+
+    def forward(self, h: Tensor, graphs: list[Tensor]) -> Tensor:
+        """Day t depends on days t, t - dilation and t - 2 dilation only."""
+        picture = h.permute(0, 3, 1, 2)  # [B, C, T, R], channels last in memory
+        padded = functional.pad(picture, (self.side, self.side, self.past, 0))
+        seen: Tensor = self.conv(padded).permute(0, 2, 3, 1)
+        for graph, mix in zip(graphs, self.mix, strict=True):
+            seen = seen + mix(torch.matmul(graph, h))  # [R, R] @ [B, T, R, C]
+        return seen
 
 
 class Block(nn.Module):
-    """h + out(gelu(conv(h) + mix(W h))): a causal convolution and neighbours' mean, with a residual path."""
+    """h + second(relu(first(relu(h)))), the residual unit of ST-ResNet with graph mixing."""
 
-    def __init__(self, channels: int, dilation: int, dropout: float) -> None:
+    def __init__(self, config: STCNNConfig, dilation: int, graphs: int) -> None:
         super().__init__()
-        self.past = (KERNEL - 1) * dilation
-        self.conv = nn.Conv2d(channels, channels, KERNEL, dilation=(dilation, 1))
-        self.mix = nn.Conv2d(channels, channels, 1, bias=False)
-        self.out = nn.Conv2d(channels, channels, 1)
-        self.dropout = nn.Dropout(dropout)
+        self.first, self.second = (Mixed(config, dilation, graphs) for _ in range(2))
+        self.dropout = nn.Dropout(config.dropout)
+        nn.init.zeros_(self.second.conv.weight)
 
-    def forward(self, h: Tensor, weights: Tensor) -> Tensor:  # h: [B, C, T, R], weights: [R, R]
-        """Return [B, C, T, R]; day t of it depends on days t, t - dilation and t - 2 dilation only."""
-        seen = self.conv(functional.pad(h, (1, 1, self.past, 0)))  # [B, C, T, R]
-        mixed = self.mix(torch.matmul(h, weights.T))  # [B, C, T, R]
-        change: Tensor = self.out(self.dropout(functional.gelu(seen + mixed)))
-        return h + change
+    def forward(self, h: Tensor, graphs: list[Tensor]) -> Tensor:
+        """[B, T, R, C] -> [B, T, R, C]."""
+        inner = self.dropout(functional.relu(self.first(functional.relu(h), graphs)))
+        out: Tensor = h + self.second(inner, graphs)
+        return out
 
 
-class STCNN(nn.Module):
-    """Quantiles of all regions and horizons, from every origin at once.
-
-    State equation: s_t = σ(W [h; x_t] + b), where h are the features of the past at the origin, x_t the target
-    day's calendar, covariates, region and seasonal base. σ is GELU and the readout of s is linear, on the
-    residual over the seasonal base: nothing bounds demand from above, nor from below where returns exceed sales.
-    """
+class STCNN(Network):
+    """See the module; `weights`: [R, R], row-standardised."""
 
     weights: Tensor
 
-    def __init__(self, manifest: Manifest, config: NetworkConfig, weights: Floats) -> None:
-        super().__init__()
-        channels, width = config.channels, len(manifest.covariates)
-        self.context = config.context
-        self.horizon, self.levels = manifest.horizon, quantile_levels(manifest.quantiles)
-        self.register_buffer("weights", torch.from_numpy(weights).float(), persistent=False)
-        self.enter = nn.Conv2d(past_width(width), channels, 1)
-        self.region = nn.Parameter(0.1 * torch.randn(len(manifest.regions), config.embedding))
-        self.place = nn.Linear(config.embedding, channels)
-        self.blocks = nn.ModuleList(Block(channels, d, config.dropout) for d in config.dilations)
-        self.state_past = nn.Linear(channels, self.horizon * channels)
-        self.state_known = nn.Linear(known_width(width) + config.embedding, channels, bias=False)
-        self.state_base = nn.Parameter(torch.zeros(channels))
-        self.readout = nn.Linear(channels, len(self.levels))
-        self._start_near_the_base()
+    def __init__(self, shape: Shape, config: STCNNConfig, weights: Tensor) -> None:
+        super().__init__(shape, config.context)
+        channels, regions = config.channels, shape.regions
+        self.register_buffer("weights", weights, persistent=False)
+        self.config = config
+        self.enter = nn.Conv2d(shape.past, channels, (config.entry, 1))
+        self.region = region_embedding(regions, config.embedding)
+        self.place = nn.Linear(config.embedding, channels, bias=False)
+        self.sender, self.receiver = (PerRegion(torch.randn(regions, config.nodes)) for _ in range(2))
+        graphs = int(config.neighbours) + int(config.nodes > 0)
+        self.blocks = nn.ModuleList(Block(config, d, graphs) for d in config.dilations)
+        share = torch.ones(regions, (len(config.dilations) + 1) * channels) / (len(config.dilations) + 1)
+        self.fuse = PerRegion(share) if config.fusion else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.readout = Readout(shape, channels, config.embedding, config.covariates)
 
-    def _start_near_the_base(self) -> None:
-        """The untrained network forecasts the seasonal base, with quantiles a small step apart."""
-        nn.init.normal_(self.readout.weight, std=0.02)
-        nn.init.constant_(self.readout.bias, -1.5)
-        with torch.no_grad():
-            self.readout.bias[self.levels.index(0.5)] = 0.0
+    def adjacency(self) -> Tensor:
+        """[R, R] learned, rows sum to 1: how much each region listens to each other one."""
+        return torch.softmax(functional.relu(self.receiver() @ self.sender().T), dim=1)
+
+    def encode(self, past: Tensor) -> Tensor:  # [B, P, X + T, R]
+        """Return [B, X + T - context, R, C]: features of the past at every origin."""
+        graphs = ([self.weights] if self.config.neighbours else []) + ([self.adjacency()] if self.config.nodes else [])
+        h = self.enter(past).permute(0, 2, 3, 1) + self.place(self.region())  # [B, T', R, C]
+        scales: list[Tensor] = [h]
+        for block in self.blocks:
+            scales.append(block(scales[-1], graphs))
+        days = past.shape[2] - self.context
+        if self.fuse is None:
+            return scales[-1][:, -days:]
+        parts = self.fuse().unflatten(1, (len(scales), -1))  # [R, L, C]
+        fused = torch.stack([scale[:, -days:] for scale in scales], dim=3)  # [B, T, R, L, C]
+        joined: Tensor = (fused * parts).sum(3)
+        return joined
 
     def forward(self, past: Tensor, known: Tensor, base: Tensor) -> Tensor:
-        """Return [B, T, H, R, Q], not decreasing along Q, for the T origins that `base` has.
-
-        past: [B, C, X + T, R], X days of context before the first origin; known: [B, T + H - 1, R, F], the days
-        after the first origin; base: [B, T, H, R] seasonal base over the origin's level.
-        """
-        batch, days, _, regions = base.shape
-        h = self.enter(past) + self.place(self.region).T[None, :, None, :]  # [B, C, X + T, R]
-        for block in self.blocks:
-            h = block(h, self.weights)
-        held = self.state_past(h[:, :, -days:].permute(0, 2, 3, 1))  # [B, T, R, H * D]
-        held = held.view(batch, days, regions, self.horizon, -1).transpose(2, 3)  # [B, T, H, R, D]
-        where = self.region.expand(batch, known.shape[1], -1, -1)
-        ahead = self.state_known(torch.cat([known, where], dim=3))  # [B, T + H - 1, R, D]
-        ahead = ahead.unfold(1, self.horizon, 1).permute(0, 1, 4, 2, 3)  # [B, T, H, R, D]
-        state = held + ahead + base[..., None] * self.state_base
-        return self._in_order(self.readout(functional.gelu(state)))
-
-    def _in_order(self, raw: Tensor) -> Tensor:  # [..., Q]
-        """The median stands as it is; the others lie a positive step outside their inner neighbour."""
-        middle = self.levels.index(0.5)
-        median, steps = raw[..., middle : middle + 1], functional.softplus(raw)
-        below = median - steps[..., :middle].flip(-1).cumsum(-1).flip(-1)
-        above = median + steps[..., middle + 1 :].cumsum(-1)
-        return torch.cat([below, median, above], dim=-1)
-
-
-def quantile_levels(quantiles: Sequence[float]) -> list[float]:
-    """The quantiles that the network learns: those asked for and the median."""
-    return sorted({*quantiles, 0.5})
-
-
-def pinball(residual: Tensor, mask: Tensor, predicted: Tensor, levels: Sequence[float]) -> Tensor:
-    """Mean pinball loss (Koenker & Bassett 1978) over the days that were really observed.
-
-    residual, mask: [B, T, H, R]; predicted: [B, T, H, R, Q]. Divides by the number of all days, so that equal
-    shares of a batch average to the loss of the batch.
-    """
-    level = torch.tensor(levels, dtype=predicted.dtype, device=predicted.device)
-    error = residual[..., None] - predicted
-    loss = torch.maximum(level * error, (level - 1) * error).mean(-1)
-    return (loss * mask).sum() / mask.numel()
-
-
-def forecast(network: STCNN, snapshot: Snapshot, scaler: Scaler) -> Floats:
-    """Forecast from the last day of a snapshot cut at its cutoff: [R, H, 1 + Q], in the target's unit.
-
-    Column 0 is the point forecast, the median (it minimises the absolute error, hence WAPE); then the
-    manifest's quantiles. Rows of regions that have not started are NaN.
-    """
-    inputs = make_inputs(snapshot, scaler)
-    predicted = at_last_origin(network, inputs).double().numpy()  # [H, R, Q]
-    base = inputs.base(inputs.days - 1, 1)[0].double().numpy()  # [H, R]
-    a = base[..., None] + predicted * scaler.spread[None, :, None]
-    y = scaler.backward(a.transpose(0, 2, 1))  # [H, Q, R]
-    wanted = [network.levels.index(q) for q in (0.5, *snapshot.manifest.quantiles)]
-    result = y[:, wanted].transpose(2, 0, 1)
-    return np.where(snapshot.alive[-1][:, None, None], result, np.nan)
-
-
-def at_last_origin(network: STCNN, inputs: Inputs) -> Tensor:
-    """[H, R, Q] scaled residuals from the last day of `inputs`."""
-    network.eval()
-    with torch.no_grad():
-        past, known, base = inputs.window(inputs.days - 1, 1, network.context)
-        predicted: Tensor = network(past[None], known[None], base[None])
-    return predicted[0, 0]
+        h = self.dropout(functional.relu(self.encode(past)))
+        out: Tensor = self.readout(h, known, base, self.region())
+        return out

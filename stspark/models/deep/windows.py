@@ -7,7 +7,7 @@ known-future covariates of target days. Shapes: T days, H horizon, R regions, C 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -90,10 +90,16 @@ class Inputs:
         """T."""
         return int(self.a.shape[0])
 
+    def to(self, device: torch.device) -> Inputs:
+        """Return the same tensors on a device."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        values |= {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return Inputs(**values)
+
     def base(self, first: int, count: int) -> Tensor:
         """[count, H, R] seasonal base of every target day, seen from `count` origins that start at `first`."""
-        steps = torch.arange(self.horizon)
-        target = torch.arange(first, first + count)[:, None] + 1 + steps[None, :]
+        steps = torch.arange(self.horizon, device=self.a.device)
+        target = torch.arange(first, first + count, device=self.a.device)[:, None] + 1 + steps[None, :]
         found = self.season[(steps // self.period)[None, :], target]
         return torch.where(torch.isnan(found), self.level[first : first + count, None, :], found)
 
@@ -108,9 +114,14 @@ class Inputs:
         base = (self.base(first, count) - self.level[first:end, None, :]) / self.spread
         return past, self.known[first + 1 : end + self.horizon], base
 
+    def targets_seen(self) -> Tensor:
+        """[R] whether any target day of an origin was seen: the region has taught the network something."""
+        return (self.seen[1:] & self.alive[:-1]).any(0).cpu()
+
     def targets(self, first: int, count: int) -> tuple[Tensor, Tensor]:
         """Return (residual, mask), both [count, H, R], of origins whose target days lie in the past."""
-        day = torch.arange(first, first + count)[:, None] + 1 + torch.arange(self.horizon)[None, :]
+        ahead = torch.arange(1, self.horizon + 1, device=self.a.device)
+        day = torch.arange(first, first + count, device=self.a.device)[:, None] + ahead[None, :]
         residual = (self.a[day] - self.base(first, count)) / self.spread
         mask = self.seen[day] & self.alive[first : first + count, None, :]
         return residual.clamp(-LIMIT, LIMIT), mask.float()

@@ -1,0 +1,52 @@
+"""All figures of the global models: python -m bench.global_models [--quick]; what `make bench-global` runs.
+
+Los-loop, spill-over, ablations on the panel with spill-over, training speed. On two quiet cores about half an hour;
+--quick trains less, to see that it runs. Ends with one line of figures; what is not measured here is n/a.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+
+from bench import networks, stcnn_spill_over, training_speed
+from bench.los_loop.__main__ import run
+from bench.los_loop.protocol import load
+from bench.spill_over import rho_error
+from stspark.snapshot import load_snapshot
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.global_models", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    share, seeds, days = (0.1, 1, 200) if options.quick else (1.0, 3, 500)
+    torch.set_num_threads(1)
+    traffic = load()
+    settings = argparse.Namespace(epochs=share, seeds=seeds)
+    part = traffic.split, len(traffic.speed)
+    ours = list(run("stcnn", traffic, part, settings).values())[-1]
+    gru = list(run("gru", traffic, part, settings).values())[-1]
+    for rho in (0.6, 0.0):
+        margin, low, high = stcnn_spill_over.compare(rho, days)
+        print(
+            f"rho {rho:.1f}: neighbours save {margin:+.1%} of the absolute error, 95% interval {low:+.1%} … {high:+.1%}"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = stcnn_spill_over.write_panel(Path(folder) / "a" / "b" / "c" / "d", 0.6, days)
+        snapshot = load_snapshot(path)
+        for name, chosen in networks.VARIANTS.items():
+            print(networks.line(path, snapshot, name, chosen | ({"epochs": 1} if options.quick else {})), flush=True)
+        speeds = training_speed.measure(path, 4 if options.quick else 20)
+    print(
+        f"global los_rmse3={ours.rmse[0]:.3f} los_rmse12={ours.rmse[-1]:.3f} gru_rmse3={gru.rmse[0]:.3f} "
+        f"rho_error={rho_error():.4f} pretrain_gain=n/a distributor_overhead={speeds.overhead:.3f} "
+        f"two_process_speedup={speeds.speedup:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""What the networks are worth, and each part of the ST-CNN: python -m bench.networks SNAPSHOT… [--only NAME…]
+
+SNAPSHOT is a learning snapshot that a run has left: warehouse/DATASET/_models/RUN/stcnn/snapshot. Each variant is
+trained by the package's own loop, in one process and without Spark, for the run's last four weekly cutoffs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import tempfile
+import time
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+
+from stspark.models.deep.checkpoint import predict
+from stspark.models.deep.registry import NETWORKS, network_config, network_options
+from stspark.options import typed
+from stspark.snapshot import Snapshot, load_snapshot
+from stspark.training_loop import train_rank
+from stspark.training_plan import Launch, TrainingConfig
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "stcnn": {},
+    "stcnn, one seed": {"seeds": 1},
+    "stcnn without region embedding": {"embedding": 0},
+    "stcnn without learned adjacency": {"nodes": 0},
+    "stcnn without W": {"neighbours": False},
+    "stcnn without W and learned adjacency": {"neighbours": False, "nodes": 0},
+    "stcnn without covariates": {"covariates": False},
+    "stcnn without fusion": {"fusion": False},
+    "stcnn_plain": {"name": "stcnn_plain"},
+    "lstm": {"name": "lstm"},
+    "gru": {"name": "gru"},
+}
+CUTOFFS = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.networks", description=__doc__.splitlines()[0])
+    parser.add_argument("snapshots", nargs="+")
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="options for all variants")
+    options = parser.parse_args()
+    common = dict(pair.split("=", 1) for pair in options.set)
+    print(f"{'panel':14} {'variant':38} {'WAPE':>7} {'naive':>7} {'loss':>7} {'80%':>6} {'seconds':>8}")
+    for path in options.snapshots:
+        snapshot = load_snapshot(path)
+        for name in options.only:
+            print(line(path, snapshot, name, common | VARIANTS[name]), flush=True)
+
+
+def line(path: str, snapshot: Snapshot, label: str, options: dict[str, Any]) -> str:
+    """WAPE beside the seasonal naive's, mean quantile loss over mean demand, coverage of q10 … q90, CPU seconds."""
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as out:
+        launch = Launch(path, out, config(dict(options)), tuple(cutoffs(snapshot)))
+        train_rank(launch)
+        seconds = time.process_time() - began
+        parts = [judge(snapshot, day, predict(launch.checkpoints, snapshot, day)) for day in launch.cutoffs]
+    error, naive, loss, inside, days, total = np.sum(parts, axis=0)
+    panel = os.path.normpath(path).split(os.sep)[-5] if len(os.path.normpath(path).split(os.sep)) > 4 else path
+    values = f"{error / total:7.4f} {naive / total:7.4f} {loss / total:7.4f} {inside / days:6.1%} {seconds:8.1f}"
+    return f"{panel:14} {label:38} {values}"
+
+
+def config(options: dict[str, Any]) -> TrainingConfig:
+    """As the pipeline would make it from a model's options."""
+    name = options.pop("name", "stcnn")
+    inner = {key: value for key, value in options.items() if key in network_options(name)}
+    rest = {"name": name} | dict(NETWORKS[name].training)
+    rest |= {key: value for key, value in options.items() if key not in inner}
+    network = network_config(name, inner, name)
+    return dataclasses.replace(typed(TrainingConfig, rest, name), network=network)
+
+
+def cutoffs(snapshot: Snapshot) -> list[date]:
+    """The last four weekly cutoffs, oldest first; the last one's horizon ends with the history."""
+    last = snapshot.manifest.day(snapshot.manifest.n_history - 1 - snapshot.manifest.horizon)
+    return [last - timedelta(days=7 * k) for k in reversed(range(CUTOFFS))]
+
+
+def judge(snapshot: Snapshot, day: date, values: Any) -> list[float]:
+    """Sums over observed days: errors of model and naive, quantile loss, hits of the interval, days, demand."""
+    manifest, first = snapshot.manifest, snapshot.manifest.days_until(day)
+    span = slice(first, first + manifest.horizon)
+    y = snapshot.y[span].T
+    seen = snapshot.observed[span].T & np.isfinite(values[..., 0])
+    past = [snapshot.y[first - manifest.season + k % manifest.season] for k in range(manifest.horizon)]
+    made = np.maximum(values, 0.0) if bool((snapshot.y >= 0).all()) else values
+    losses = [2 * np.maximum(q * (y - made[..., 1 + k]), (q - 1) * (y - made[..., 1 + k]))
+              for k, q in enumerate(manifest.quantiles)]  # fmt: skip
+    inside = (y >= made[..., 1 + manifest.quantiles.index(0.1)]) & (y <= made[..., 1 + manifest.quantiles.index(0.9)])
+    columns = (np.abs(y - made[..., 0]), np.abs(y - np.stack(past, axis=1)), np.mean(losses, axis=0), inside)
+    return [float(np.sum(c[seen])) for c in columns] + [float(seen.sum()), float(y[seen].sum())]
+
+
+if __name__ == "__main__":
+    main()

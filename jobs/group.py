@@ -1,0 +1,21 @@
+"""Learned features of each region's recent weeks, and groups of regions that behave alike: region_groups.
+
+spark-submit jobs/group.py --config conf/DATASET.yaml [--as-of YYYY-MM-DD] [--set dotted.key=value …]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from stspark.job import Job, run_job
+from stspark.region_groups import group_regions
+
+
+def main(job: Job) -> None:
+    run = job.open_run()
+    with job.step("group"):
+        job.store.replace("region_groups", group_regions(job, run), f"run_id = '{run.run_id}'")
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("group", main))

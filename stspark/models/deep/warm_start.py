@@ -1,0 +1,60 @@
+"""A network that begins with the weights of an earlier run, not with random ones; torch, no Spark.
+
+Regions' own parameters go by name: a region that is new takes its neighbours' (see newcomers), one that is gone is
+forgotten. The earlier checkpoint must have been made by the first cutoff of the new run, or the back-test would know
+its future.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load
+
+from stspark.errors import InputError
+from stspark.models.deep.checkpoint import read_facts
+from stspark.models.deep.newcomers import filled
+from stspark.models.deep.registry import Ensemble
+from stspark.snapshot import Manifest, Snapshot
+
+
+def latest_checkpoint(folder: Path, cutoff: date) -> date:
+    """The newest cutoff that `folder` has a checkpoint of, not after `cutoff`; InputError where there is none."""
+    days = [date.fromisoformat(file.stem) for file in folder.glob("????-??-??.json")]
+    usable = [day for day in days if day <= cutoff]
+    if not usable:
+        found = f"the first of {len(days)} is of {min(days)}" if days else "the folder has none"
+        raise InputError(
+            f"warm_start: {folder}", f"has no checkpoint made by {cutoff}; {found}", "name an older run's checkpoints"
+        )
+    return max(usable)
+
+
+def begin_from(network: Ensemble, folder: Path, cutoff: date, snapshot: Snapshot) -> None:
+    """Load the checkpoint's weights into `network`; InputError if it is of another size or other covariates."""
+    facts = read_facts(folder, cutoff)
+    weights = load((folder / f"{cutoff}.safetensors").read_bytes())
+    _check(facts, network, weights, snapshot.manifest, folder / f"{cutoff}.json")
+    place = {name: k for k, name in enumerate(facts["regions"])}
+    known = torch.tensor([name in place for name in snapshot.manifest.regions])
+    source = torch.tensor([place.get(name, 0) for name in snapshot.manifest.regions])
+    own = {id(p) for member in network.members for p in member.by_region()}  # type: ignore[operator]
+    graph = torch.from_numpy(snapshot.weights).float()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            rows = weights[name]
+            parameter.copy_(filled(rows[source], known, graph) if id(parameter) in own else rows)
+
+
+def _check(facts: dict[str, Any], network: Ensemble, weights: dict[str, Any], manifest: Manifest, file: Path) -> None:
+    fix = "leave out warm_start, or name the checkpoints of a run with the same network and covariates"
+    if facts["covariates"] != list(manifest.covariates):
+        raise InputError(f"warm_start: {file}", f"was trained with covariates {facts['covariates']}", fix)
+    own = {id(p) for member in network.members for p in member.by_region()}  # type: ignore[operator]
+    for name, parameter in network.named_parameters():
+        skip = 1 if id(parameter) in own else 0
+        if name not in weights or weights[name].shape[skip:] != parameter.shape[skip:]:
+            raise InputError(f"warm_start: {file}", f"does not fit the network at {name}", fix)

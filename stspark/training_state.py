@@ -1,0 +1,93 @@
+"""The state of a training within a cutoff, from which a killed one goes on as if nothing had happened.
+
+Rank 0 writes it after an epoch, by rename; every rank reads the same file before it starts. Generators need no
+place in it: they are seeded anew, by epoch and rank, at every epoch's start.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stspark.snapshot import write_atomically
+
+SAVE_SECONDS = 5.0
+"""Shortest time between two writings."""
+
+Weights = dict[str, Tensor]
+
+
+@dataclass
+class Progress:
+    """Where a cutoff's training stands: epochs done, and on held-out days the best loss, its epoch and weights."""
+
+    epoch: int = 0
+    loss: float = math.nan
+    best: float = math.nan
+    best_epoch: int = 0
+    best_weights: Weights = field(default_factory=dict)
+
+    def note(self, loss: float, network: nn.Module) -> None:
+        """Remember the weights if `loss` on held-out days is the smallest so far."""
+        if math.isnan(self.best) or loss < self.best:
+            self.best, self.best_epoch = loss, self.epoch
+            self.best_weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+@dataclass
+class Keeper:
+    """Writes and reads the state file; `key` names data, config, cutoff and number of ranks: others are ignored."""
+
+    path: Path
+    key: str
+    writes: bool
+    last: float = 0.0
+
+    def save(self, progress: Progress, network: nn.Module, optimiser: Any, schedule: Any) -> None:
+        """Write all that the next epoch depends on, unless that was done a moment ago."""
+        if not self.writes or time.monotonic() - self.last < SAVE_SECONDS:
+            return
+        state = {
+            "key": self.key,
+            "progress": vars(progress),
+            "network": network.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "schedule": schedule.state_dict(),
+        }
+        file = io.BytesIO()
+        torch.save(state, file)
+        write_atomically(self.path, file.getvalue())
+        self.last = time.monotonic()
+
+    def restore(self, network: nn.Module, optimiser: Any, schedule: Any) -> Progress:
+        """Bring all of them to the saved state, where there is one of this key; return how far it was."""
+        self.last = time.monotonic()
+        state = self._read(next(network.parameters()).device)
+        if state is None:
+            return Progress()
+        network.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        return Progress(**state["progress"])
+
+    def exists(self) -> bool:
+        """Tell whether there is a state of this key."""
+        return self._read(torch.device("cpu")) is not None
+
+    def _read(self, device: torch.device) -> Any:
+        if not self.path.exists():
+            return None
+        state = torch.load(self.path, map_location=device, weights_only=True)
+        return state if state["key"] == self.key else None
+
+    def clear(self) -> None:
+        """Remove the file: the cutoff has its checkpoint."""
+        if self.writes:
+            self.path.unlink(missing_ok=True)

@@ -1,0 +1,210 @@
+"""What every global network must do: overfit a tiny panel, see no leak, survive its files and a kill."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import torch
+from test_stcnn import DAYS, FIRST, HORIZON, QUANTILES, REGIONS, a_network, cutoff, panel, trained, write
+
+from stspark import training_loop, training_rank, training_state
+from stspark.errors import InputError
+from stspark.models.deep.checkpoint import load_checkpoint, predict
+from stspark.models.deep.forecast import forecast
+from stspark.models.deep.network import Shape
+from stspark.models.deep.newcomers import settle_newcomers
+from stspark.models.deep.registry import NETWORKS, build_ensemble
+from stspark.models.deep.stcnn import STCNN, STCNNConfig
+from stspark.models.deep.windows import fit_scaler, make_inputs
+from stspark.names import GLOBAL_MODELS
+from stspark.training_loop import train_rank
+from stspark.training_plan import Launch, TrainingConfig
+
+SMALL = {
+    "stcnn": STCNNConfig(channels=8, embedding=2),
+    **{name: NETWORKS[name].config(channels=8) for name in ("stcnn_plain", "lstm", "gru")},
+}
+
+
+def small(name, **changes):
+    return TrainingConfig(**{"epochs": 8, "fine_tune_epochs": 2, "name": name, "network": SMALL[name]} | changes)
+
+
+def test_every_network_has_its_name_in_the_list_of_global_models():
+    assert set(NETWORKS) <= set(GLOBAL_MODELS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_it_overfits_a_tiny_panel(tmp_path, name):
+    """Demand without noise, in which the promotion doubles: a network must learn it nearly by heart."""
+    made = panel()
+    t = np.arange(DAYS + HORIZON)
+    week = 1 + 0.4 * np.sin(2 * np.pi * t / 7)
+    truth = np.array([5.0, 20.0, 40.0, 80.0]) * week[:, None] * (1 + made.covariates[:, :, 0])
+    exact = replace(made, y=np.where(made.alive, truth[:DAYS], 0.0))
+    folder = trained(tmp_path, exact, [cutoff(0)], small(name, epochs=80, learning_rate=1e-2))
+    values = predict(folder, exact, cutoff(0))[..., 0]
+    assert np.abs(values - truth[DAYS:].T).sum() / truth[DAYS:].sum() < 0.1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_future_does_not_reach_an_earlier_forecast(tmp_path, name):
+    made, now = panel(), cutoff(14)
+    scrambled = replace(made, y=made.y.copy(), observed=made.observed.copy())
+    scrambled.y[-14:] = np.random.default_rng(9).gamma(1.0, 500.0, size=(14, REGIONS))
+    scrambled.observed[-14:] = ~scrambled.observed[-14:]
+    config = small(name, epochs=2, fine_tune_epochs=1, patience=1, validation=7)
+    forecasts = [
+        predict(trained(tmp_path, snapshot, [now, cutoff(0)], config, name=which), snapshot, now)
+        for which, snapshot in (("as-is", made), ("scrambled", scrambled))
+    ]
+    np.testing.assert_array_equal(*forecasts)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_checkpoint_forecasts_what_the_network_in_memory_did(tmp_path, monkeypatch, name):
+    made, kept = panel(), {}
+    monkeypatch.setattr(training_loop, "save_checkpoint", keep_and_save(kept, training_loop.save_checkpoint))
+    folder = trained(tmp_path, made, [cutoff(0)], small(name, seeds=2))
+    network, scaler = kept["network"], kept["scaler"]
+    np.testing.assert_array_equal(forecast(network, made, scaler), predict(folder, made, cutoff(0)))
+
+
+def keep_and_save(kept, save):
+    def saved(file, network, scaler, *rest):
+        kept.update(network=network, scaler=scaler)
+        save(file, network, scaler, *rest)
+
+    return saved
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing catches it."""
+
+
+@pytest.mark.parametrize("after", [1, 4, 6, 8, 9, 11])
+def test_killed_after_any_epoch_it_ends_with_the_same_weights(tmp_path, monkeypatch, after):
+    """Six epochs with held-out days at the most, then two on all days, for the later cutoff two more, three seeds."""
+    made, cutoffs = panel(), (cutoff(7), cutoff(0))
+    config = small("stcnn", epochs=6, patience=3, validation=7, seeds=2)
+    whole = trained(tmp_path, made, cutoffs, config, name="whole")
+    path = write(made, tmp_path / "broken-snapshot")
+    (tmp_path / "broken").mkdir()
+    launch = Launch(path, str(tmp_path / "broken"), config, cutoffs)
+    monkeypatch.setattr(training_state, "SAVE_SECONDS", 0.0)
+    epochs = []
+    add = training_rank.Report.add
+
+    def count(self, row, samples):
+        epochs.append(row)
+        if len(epochs) == after:
+            raise Killed
+        add(self, row, samples)
+
+    monkeypatch.setattr(training_rank.Report, "add", count)
+    try:
+        train_rank(launch)
+    except Killed:
+        train_rank(replace(launch, start=launch.finished(made.manifest)))
+        assert len(epochs) <= 12, "it began again from the start"
+    assert not launch.state.exists()
+    for day in cutoffs:
+        first, second = (load_checkpoint(f, made, day)[0].state_dict() for f in (whole, launch.checkpoints))
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_it_stops_when_held_out_days_gain_nothing(tmp_path):
+    made = panel()
+    noise = replace(made, y=np.random.default_rng(0).poisson(20.0, made.y.shape) * made.alive * 1.0)
+    config = small("stcnn", epochs=60, patience=3, validation=14, learning_rate=3e-2)
+    trained(tmp_path, noise, [cutoff(0)], config)
+    rows = (tmp_path / "run" / "progress.jsonl").read_text().splitlines()
+    assert len(rows) < 40
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_a_kernel_across_it_does_not_depend_on_the_order_of_regions(seed):
+    """Regions permuted, and W, and the regions' own parameters along with them: the forecasts are permuted."""
+    torch.manual_seed(seed)
+    shape = Shape(5, 6, 3, HORIZON, (0.1, 0.5, 0.9), calendar=1)
+    weights, order = torch.rand(5, 5), torch.randperm(5)
+    config = STCNNConfig(channels=8, across=1, dropout=0.0)
+    network = STCNN(shape, config, weights)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    moved = STCNN(shape, config, weights[order][:, order])
+    moved.load_state_dict(network.state_dict())
+    for parameter in moved.by_region():
+        parameter.data.copy_(parameter.data[order])
+    past, known = torch.randn(1, 6, config.context + 4, 5), torch.randn(1, 4 + HORIZON - 1, 5, 3)
+    base = torch.randn(1, 4, HORIZON, 5)
+    expected = network(past, known, base)[:, :, :, order]
+    torch.testing.assert_close(
+        moved(past[..., order], known[:, :, order], base[..., order]), expected, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_what_is_switched_off_has_no_parameters():
+    shape = Shape(5, 6, 3, HORIZON, (0.5,), calendar=1)
+    off = STCNNConfig(embedding=0, nodes=0, neighbours=False, fusion=False, covariates=False)
+    network = STCNN(shape, off, torch.eye(5))
+    assert sum(parameter.numel() for parameter in network.by_region()) == 0
+    known = torch.randn(1, HORIZON, 5, 3)
+    other = torch.cat([known[..., :1], torch.randn(1, HORIZON, 5, 2)], dim=3)
+    past, base = torch.randn(1, 6, off.context + 1, 5), torch.randn(1, 1, HORIZON, 5)
+    network.eval()
+    torch.testing.assert_close(network(past, known, base), network(past, other, base))
+
+
+def test_a_region_that_was_never_seen_takes_its_neighbours_embedding():
+    made = panel()
+    early = made.known_on(FIRST + timedelta(days=50))  # region C starts on day 60; its neighbours are B and D
+    network = a_network(early, "stcnn", seeds=1)
+    inputs = make_inputs(early, fit_scaler(early))
+    settle_newcomers(network, inputs, early.weights)
+    rows = network.members[0].region()
+    torch.testing.assert_close(rows[2], (rows[1] + rows[3]) / 2)
+
+
+def test_an_ensemble_is_its_members_mean():
+    made = panel()
+    network = build_ensemble("gru", SMALL["gru"], 3, made.manifest, made.weights).eval()
+    past, known, base = (x[None] for x in make_inputs(made, fit_scaler(made)).window(60, 1, network.context))
+    alone = [member(past, known, base) for member in network.members]
+    assert not torch.equal(alone[0], alone[1])
+    torch.testing.assert_close(network(past, known, base).mean(0), torch.stack(alone).mean(0))
+    assert len(QUANTILES) + 1 == network(past, known, base).shape[-1]
+
+
+@pytest.fixture
+def yesterdays(tmp_path):
+    """A run on regions A, B, D, and today's panel, which has C too."""
+    made = panel()
+    keep = [0, 1, 3]
+    manifest = replace(made.manifest, regions=("A", "B", "D"), edges=((0, 1, 1.0), (1, 0, 1.0), (2, 0, 1.0)))
+    parts = {name: getattr(made, name)[:, keep] for name in ("y", "observed", "alive", "covariates")}
+    weights = np.array([[0, 1, 0], [1, 0, 0], [1, 0, 0.0]])
+    older = replace(made, manifest=manifest, weights=weights, **parts)
+    return trained(tmp_path, older, [cutoff(14)], small("stcnn", epochs=30), name="older"), made
+
+
+def test_it_goes_on_from_yesterdays_weights_and_a_new_region_takes_its_neighbours(tmp_path, yesterdays):
+    folder, made = yesterdays
+    config = small("stcnn", fine_tune_epochs=0, warm_start=str(folder))
+    network = load_checkpoint(trained(tmp_path, made, [cutoff(7)], config), made, cutoff(7))[0].members[0]
+    rows = network.region()
+    torch.testing.assert_close(rows[2], (rows[1] + rows[3]) / 2)
+    tuned = trained(tmp_path, made, [cutoff(7)], replace(config, fine_tune_epochs=2), name="tuned")
+    assert np.isfinite(predict(tuned, made, cutoff(7))).all()
+
+
+@pytest.mark.parametrize(("change", "cut", "message"), [
+    pytest.param({}, 21, "has no checkpoint made by", id="from the future"),
+    pytest.param({"network": STCNNConfig(channels=4)}, 7, "does not fit the network at", id="another size"),
+])  # fmt: skip
+def test_weights_that_cannot_be_used_are_named(tmp_path, yesterdays, change, cut, message):
+    folder, made = yesterdays
+    config = replace(small("stcnn", warm_start=str(folder)), **change)
+    with pytest.raises(InputError, match=message):
+        trained(tmp_path, made, [cutoff(cut)], config)
