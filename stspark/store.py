@@ -155,6 +155,7 @@ MAKERS = {
     "region_edges": "features",
     "calendar": "features",
     "region_day": "features",
+    "backtest_windows": "train",
     "backtests": "train",
     "models": "train",
     "forecasts": "forecast",
