@@ -25,15 +25,30 @@ def main(job: Job) -> None:
         region_day = store.read("region_day")
         backtests = results.require_run(store.read("backtests"), run.run_id)
         scale = naive_scale(region_day, backtests.select("cutoff").distinct(), settings.time.season)
-        tested = with_champion(backtests, results.champions_by_cutoff(backtests)).join(
-            scale, ["region", "cutoff"], "left"
-        )
         came = results.with_actuals(store.read("forecasts").where(f"run_id = '{run.run_id}'"), region_day, scale)
-        measured = _measured(job, tested, "backtest").unionByName(_measured(job, came, "actuals"))
+        measured = back_test_metrics(job).unionByName(_measured(job, came, "actuals"))
         store.replace("metrics", measured, f"run_id = '{run.run_id}'")
     job.summary["error"] = results.describe_errors(store.read("metrics"), run.run_id)
     job.report = write_report(job, run)
     job.mlflow_run = log_run(job, run)
+
+
+def back_test_metrics(job: Job) -> DataFrame:
+    """Metrics of the judged windows: of what would have been published, and over all of what the models said."""
+    store, run = job.store, job.open_run()
+    backtests = store.read("backtests").where(f"run_id = '{run.run_id}' and not warm_up")
+    cutoffs = backtests.select("cutoff").distinct()
+    scale = naive_scale(store.read("region_day"), cutoffs, job.settings.time.season)
+    judged = with_champion(backtests).join(scale, ["region", "cutoff"], "left")
+    return _measured(job, judged, "backtest").unionByName(_uncalibrated(job, judged))
+
+
+def _uncalibrated(job: Job, judged: DataFrame) -> DataFrame:
+    """Metrics over all regions of what the models themselves said: source `raw`, so that calibration can be judged."""
+    run, keys = job.open_run(), ["cutoff", "region", "date", "model"]
+    said = job.store.read("backtest_windows").where(f"run_id = '{run.run_id}'")
+    beside = said.join(judged.select(*keys, "y", "scale", "scale_squared"), keys)
+    return measure(beside, job.settings.quantiles, run.run_id, "raw").where("level = 'all' and horizon = 0")
 
 
 def _measured(job: Job, rows: DataFrame, source: str) -> DataFrame:

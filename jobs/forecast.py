@@ -1,4 +1,4 @@
-"""Scores the stored models on the as-of day and marks each region's champion: forecasts.
+"""Scores the stored models on the as-of day, combines and calibrates them, and marks each region's champion: forecasts.
 
 spark-submit jobs/forecast.py --config conf/DATASET.yaml [--as-of YYYY-MM-DD] [--set dotted.key=value …]
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from stspark.ensemble import spread as ensemble
 from stspark.features import learning
 from stspark.fleet import results, spread
 from stspark.global_model import score_globals
@@ -20,17 +21,21 @@ def main(job: Job) -> None:
     settings, store = job.settings, job.store
     run = job.open_run()
     with job.step("forecast"):
-        calendar = store.read("calendar")
+        known = ensemble.Known(store.read("region_day"), store.read("calendar"))
         models = results.require_run(store.read("models"), run.run_id)
-        frame = learning.learning_frame(store.read("region_day"), calendar, run.as_of, settings.time.horizon)
-        task = spread.fleet_task(settings, learning.known_ahead(calendar), [run.as_of])
+        frame = learning.learning_frame(known.region_day, known.calendar, run.as_of, settings.time.horizon)
+        task = spread.fleet_task(settings, learning.known_ahead(known.calendar), [run.as_of], run.as_of)
         packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
         rows = staged(job, "scores", spread.score_fleet(frame, models, task, packs)).where("kind = 'forecast'")
+        rows = rows.drop("status")
         naive = rows.where(f"model = '{NAIVE}'")
         for scored in score_globals(job, run, models, naive):
             rows = rows.unionByName(scored, allowMissingColumns=True)
-        champions = results.choose_champions(store.read("backtests").where(f"run_id = '{run.run_id}'"))
-        forecasts = results.to_forecasts(rows, champions, run.as_of, run.run_id)
+        past = store.read("backtest_windows").where(f"run_id = '{run.run_id}'").drop("run_id")
+        both = ensemble.prepare(past.unionByName(rows.select(past.columns)), known, run.as_of)
+        names = [model.name for model in settings.models]
+        finished = ensemble.finish_regions(staged(job, "beside", both), settings, names, run.as_of)
+        forecasts = results.to_forecasts(finished.where("kind = 'forecast'"), run.as_of, run.run_id)
         store.replace("forecasts", forecasts, f"run_id = '{run.run_id}'")
     job.summary["forecasts"] = results.describe_forecasts(store.read("forecasts"), run.run_id)
 

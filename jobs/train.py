@@ -1,4 +1,4 @@
-"""Fits every model, regional and global, and back-tests it: backtests and models.
+"""Fits every model, regional and global, back-tests, combines and calibrates: backtest_windows, backtests, models.
 
 spark-submit jobs/train.py --config conf/DATASET.yaml [--as-of YYYY-MM-DD] [--set dotted.key=value …]
 """
@@ -7,33 +7,27 @@ from __future__ import annotations
 
 import sys
 
-from stspark.features import learning
-from stspark.fleet import results, spread
-from stspark.global_model import train_globals
+from stspark import backtest
+from stspark.ensemble.spread import Known
+from stspark.errors import ConfigError
+from stspark.fleet import results
 from stspark.job import Job, run_job
-from stspark.names import NAIVE
-from stspark.session import slots
-from stspark.staging import staged
 
 
 def main(job: Job) -> None:
-    settings, store = job.settings, job.store
+    store = job.store
+    if job.settings.backtest.scheme == "blocked":
+        fix = "what is published is judged by a rolling origin: run jobs/backtest.py, or leave the key out"
+        raise ConfigError("backtest.scheme", "'blocked' lets fits see later days", fix)
     run = job.open_run()
     with job.step("train"):
-        region_day, calendar = store.read("region_day"), store.read("calendar")
-        cutoffs = learning.cutoffs(run.as_of, settings.time.horizon, settings.backtest.windows, settings.backtest.step)
-        learning.require_enough(region_day, cutoffs[0], settings.time.season)
-        frame = staged(job, "learning", learning.learning_frame(region_day, calendar, run.as_of, settings.time.horizon))
-        task = spread.fleet_task(settings, learning.known_ahead(calendar), [*cutoffs, run.as_of])
-        packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
-        fleet = staged(job, "fleet", spread.run_fleet(frame, task, packs))
-        rows, models = fleet.where("kind = 'forecast'"), fleet.where("kind = 'model'")
-        naive = rows.where(f"model = '{NAIVE}'")
-        for trained in train_globals(job, run, frame, naive):
-            rows = rows.unionByName(trained.forecasts, allowMissingColumns=True)
-            models = models.unionByName(trained.models, allowMissingColumns=True)
-        backtests = results.to_backtests(rows, region_day, run.as_of, run.run_id)
-        store.replace("backtests", backtests, f"run_id = '{run.run_id}'")
+        known = Known(store.read("region_day"), store.read("calendar"))
+        windows = backtest.schedule(job, run, known.region_day)
+        said = backtest.all_say(job, run, known, [*windows.cutoffs, run.as_of])
+        backtest.write_windows(job, run, said.forecasts)
+        made = backtest.finished(job, run, known, said.forecasts)
+        backtest.write_backtests(job, run, made.forecasts, windows.judged[0])
+        models = said.models.unionByName(made.models, allowMissingColumns=True)
         store.replace("models", results.of_run(models, run.run_id), f"run_id = '{run.run_id}'")
     job.summary["models"] = results.describe_models(store.read("models"), run.run_id)
 

@@ -251,6 +251,31 @@ class Backtest(Section):
 
     windows: int = Field(default=4, ge=1)
     step: int = Field(default=7, ge=1)
+    warm_up: int = Field(default=4, ge=0)
+    """Further windows before those: weights, choice and calibration learn from them, they are not judged."""
+    first: date | None = None
+    """First judged cutoff; then as many windows as there are from it to the last possible one."""
+    gap: int = Field(default=0, ge=0)
+    """Days between a cutoff and the first day that is judged; published forecasts begin the day after as-of."""
+    history: int | None = Field(default=None, ge=28)
+    """Days before a cutoff that a fit sees; by default all."""
+    refit: int | None = Field(default=None, ge=1)
+    """Windows after which models that keep their parameters are fitted again; by default never."""
+    scheme: Literal["rolling", "blocked"] = "rolling"
+    """blocked: cross-validation, fits see later days too; only for jobs/backtest.py."""
+
+
+class Ensemble(Section):
+    """How one forecast is made of many: stspark/ensemble."""
+
+    combination: Literal["stacked", "inverse", "equal", "none"] = "stacked"
+    calibration: Literal["adaptive", "split", "none"] = "adaptive"
+    metric: Literal["wape", "mase", "rmse", "pinball"] = "wape"
+    """By which the champion is chosen."""
+    guard: float = Field(default=1.0, ge=0)
+    """Standard errors by which a region's own best model must win against the default one."""
+    fewest_windows: int = Field(default=4, ge=1)
+    """Windows that a region needs before its own errors choose its champion."""
 
 
 class Model(BaseModel):
@@ -306,7 +331,8 @@ class Settings(Section):
     closed: Closed = Closed()
     panel: Panel = Panel()
     backtest: Backtest = Backtest()
-    quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    ensemble: Ensemble = Ensemble()
+    quantiles: tuple[float, ...] = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
     models: tuple[Model, ...] = Field(min_length=1)
     fleet: Fleet = Fleet()
     training: Training = Training()
@@ -358,6 +384,17 @@ class Settings(Section):
                 )
             if covariate.name in names.RESERVED:
                 raise ValueError(f"covariates: '{covariate.name}' is a column of region_day already; name it otherwise")
+        return self
+
+    @model_validator(mode="after")
+    def _global_models_roll(self) -> Settings:
+        unusual = {"gap": self.backtest.gap, "history": self.backtest.history, "scheme": self.backtest.scheme}
+        asked = [key for key, value in unusual.items() if value not in (0, None, "rolling")]
+        if asked and self.global_models:
+            raise ValueError(
+                f"backtest.{asked[0]}: the global model '{self.global_models[0].name}' knows only a rolling origin "
+                "with all the history and no gap; leave the key or the model out"
+            )
         return self
 
     @property

@@ -205,6 +205,7 @@ MAKERS = {
     "calendar": "features",
     "region_day": "features",
     "diagnostics": "analyse",
+    "backtest_windows": "train",
     "backtests": "train",
     "models": "train",
     "forecasts": "forecast",

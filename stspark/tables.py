@@ -234,9 +234,9 @@ DIAGNOSTICS = Table(
     ),
 )
 
-BACKTESTS = Table(
-    "backtests",
-    "One row per run, cutoff, region, date and model: what would have been forecast, and what came",
+BACKTEST_WINDOWS = Table(
+    "backtest_windows",
+    "One row per run, cutoff, region, date and model: what the model itself said, before it was calibrated",
     ("run_id", "cutoff", "region", "date", "model"),
     _columns(
         run_id="string: run",
@@ -245,10 +245,29 @@ BACKTESTS = Table(
         date="date: forecast day",
         model="string: model",
         horizon="int: days after the cutoff, from 1",
+        y_hat="double: point forecast",
+        fallback_used="string: model that stood in for one that failed; null = none",
+    ),
+    ("run_id", "region", "date"),
+)
+
+BACKTESTS = Table(
+    "backtests",
+    "One row per run, cutoff, region, date and model: what would have been published, and what came",
+    ("run_id", "cutoff", "region", "date", "model"),
+    _columns(
+        run_id="string: run",
+        cutoff="date: last day of training data",
+        region="string: region",
+        date="date: forecast day",
+        model="string: model; combination = weighted mean of the others",
+        horizon="int: days after the cutoff, from 1",
         status="string: status of the day in region_day",
         y="double: actual target; null where closed or missing",
         y_hat="double: point forecast",
         fallback_used="string: model that stood in for one that failed; null = none",
+        is_champion="boolean: the model that the windows before this one would have chosen",
+        warm_up="boolean: true = the window only teaches later ones, metrics leave it out",
     ),
     ("run_id", "region", "date"),
 )
@@ -329,7 +348,7 @@ METRICS = Table(
     ("run_id", "source", "level", "region", "model", "horizon", "metric"),
     _columns(
         run_id="string: run",
-        source="string: backtest, or actuals for forecasts whose days have come",
+        source="string: backtest; raw = the same before calibration; actuals = forecasts whose days have come",
         level="string: region; all = region-days of all regions together; total, parent = of the regions' sums; "
         "weekday, day_type (event, ordinary), demand (smooth, erratic, intermittent, lumpy) = part of all region-days",
         region="string: region, parent, weekday, type of day or class of demand; * = level all, total = level total",
@@ -381,6 +400,7 @@ def for_settings(settings: Settings) -> dict[str, Table]:
         "panel": PANEL.with_columns([*future, *past]),
         "calendar": CALENDAR.with_columns(ahead),
         "region_day": REGION_DAY.with_columns([*ahead, *past]),
+        "backtest_windows": BACKTEST_WINDOWS.with_columns(quantiles),
         "backtests": BACKTESTS.with_columns(quantiles),
         "forecasts": FORECASTS.with_columns(quantiles),
     }
@@ -395,6 +415,7 @@ def for_settings(settings: Settings) -> dict[str, Table]:
         CALENDAR,
         REGION_DAY,
         DIAGNOSTICS,
+        BACKTEST_WINDOWS,
         BACKTESTS,
         MODELS,
         FORECASTS,

@@ -124,6 +124,7 @@ def small_arguments(home: Path) -> tuple[str, ...]:
         "closed.file": home / "simulated/closures.csv",
         "calendar.shopping_events": ROOT / "conf/shopping_events.csv",
         "backtest.windows": 2,
+        "backtest.warm_up": 1,
         "models": MODELS,
         "fleet.packs": 3,
         "warehouse": home / "warehouse",

@@ -13,7 +13,7 @@ from stspark.features import covariates, history, learning
 from stspark.features.build import Places, build_region_day
 from stspark.features.declared import FEATURES
 from stspark.features.panel import daily_totals
-from stspark.settings import Settings, Target
+from stspark.settings import Backtest, Settings, Target
 from stspark.space import nearest_edges
 from stspark.tables import REGION_DAY, Column
 
@@ -459,8 +459,19 @@ def test_days_between_the_data_and_the_as_of_day_repeat_their_weekday_and_are_no
 def test_cutoffs_roll_back_from_the_as_of_day():
     as_of = date(2024, 3, 3)
     # the last forecast of 7 days ends on the as-of day: 3 March - 7 days = 25 February, the leap day between
-    assert learning.cutoffs(as_of, 7, 3, 3) == [date(2024, 2, 19), date(2024, 2, 22), date(2024, 2, 25)]
-    assert learning.cutoffs(as_of, 7, 1, 7) == [date(2024, 2, 25)]
+    assert learning.cutoffs(as_of, Backtest(windows=3, step=3), 7) == [
+        date(2024, 2, 19),
+        date(2024, 2, 22),
+        date(2024, 2, 25),
+    ]
+    assert learning.cutoffs(as_of, Backtest(windows=1), 7) == [date(2024, 2, 25)]
+    assert learning.cutoffs(as_of, Backtest(windows=1, gap=3), 7) == [date(2024, 2, 22)]
+    from_first = Backtest(first=date(2024, 2, 10), step=7)
+    assert learning.cutoffs(as_of, from_first, 7) == [date(2024, 2, 10), date(2024, 2, 17), date(2024, 2, 24)]
+    with pytest.raises(
+        ConfigError, match=r"backtest\.first: 2024-02-26 lies after the last possible cutoff 2024-02-25"
+    ):
+        learning.cutoffs(as_of, Backtest(first=date(2024, 2, 26)), 7)
 
 
 @pytest.mark.parametrize(("days", "enough"), [(7, False), (8, True)])

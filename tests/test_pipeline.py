@@ -24,11 +24,12 @@ REGIONS = ("beijing", "chengdu", "guangzhou", "hangzhou", "shanghai", "wuhan")
 LATE, EAST = "wuhan", ("hangzhou", "shanghai")
 REGIONAL = ("seasonal_naive", "auto_ets", "theta", "test_fleet:Broken", "prophet")
 GLOBAL = ("stcnn", "stv", "panel:test_panel_models:Unlucky")
-ALL_MODELS = (*REGIONAL, *GLOBAL)
+ALL_MODELS = (*REGIONAL, *GLOBAL, "combination")
 BROKEN = ["test_fleet:Broken", "panel:test_panel_models:Unlucky"]
 AS_OF = SHOP["end"]
-CUTOFFS = [AS_OF - timedelta(days=14), AS_OF - timedelta(days=7)]
-DECILES = [f"q{k}0" for k in range(1, 10)]
+CUTOFFS = [AS_OF - timedelta(days=7 * k) for k in (3, 2, 1)]
+"""The first one only warms up."""
+DECILES = ["q2_5", *(f"q{k}0" for k in range(1, 10)), "q97_5"]
 CONTRACT = {
     "events": "event_id event_time date region event_type user_id item category quantity price amount source_file "
     "ingest_id",
@@ -37,7 +38,8 @@ CONTRACT = {
     "region_edges": "region neighbour weight",
     "region_day": "region date target status target_clean orders users units price promotion holiday lag_7 mean_28 "
     "spatial_lag_1",
-    "backtests": "run_id cutoff region date model y y_hat " + " ".join(DECILES),
+    "backtest_windows": "run_id cutoff region date model horizon y_hat fallback_used " + " ".join(DECILES),
+    "backtests": "run_id cutoff region date model y y_hat is_champion warm_up " + " ".join(DECILES),
     "models": "run_id region model status error fallback_used fit_seconds parameters artefact",
     "forecasts": "run_id region date model horizon y_hat is_champion " + " ".join(DECILES),
     "metrics": "run_id region model horizon metric value n",
@@ -76,7 +78,7 @@ def test_it_ends_well_and_says_what_it_did(small_run):
     read, kept, rejected, twice = (int(n.replace(",", "")) for n in re.findall(r"[\d,]*\d", facts["rows"]))
     assert read == kept + rejected + twice
     assert facts["regions"] == f"6, {SHOP['start']} to {SHOP['end']}"
-    assert facts["models"] == "6 failed, 25 ok"
+    assert facts["models"] == "7 failed, 32 ok"
     assert facts["forecasts"] == "6 regions, 2025-07-01 to 2025-07-07"
     assert re.fullmatch(
         r"champion WAPE 0\.\d{4}, seasonal naive 0\.\d{4} \(better\); its 80% interval held \d+%", facts["error"]
@@ -218,7 +220,8 @@ def test_promotions_are_known_on_every_day_and_ahead(small_run, tables):
 def test_every_region_and_model_has_its_row(tables):
     models = tables["models"]
     assert sorted(zip(models["region"], models["model"], strict=True)) == sorted(
-        [(region, model) for region in REGIONS for model in REGIONAL] + [("*", model) for model in GLOBAL]
+        [(region, model) for region in REGIONS for model in (*REGIONAL, "combination")]
+        + [("*", model) for model in GLOBAL]
     )
     broken = models["model"].isin(BROKEN)
     assert set(models.loc[broken, "status"]) == {"failed"}
@@ -262,11 +265,30 @@ def test_each_region_has_one_champion_that_made_its_own_back_tests(tables):
     assert sorted(zip(champions["region"], champions["horizon"], strict=True)) == [
         (r, k) for r in REGIONS for k in range(1, 8)
     ]
-    chosen = champions.groupby("region")["model"].unique()
-    assert all(len(models) == 1 for models in chosen)
-    tested = tables["backtests"]
-    errors = (tested["y"] - tested["y_hat"]).abs().groupby([tested["region"], tested["model"]]).sum().unstack()
-    assert {r: m[0] for r, m in chosen.items()} == errors.drop(columns=BROKEN).idxmin(axis=1).to_dict()
+    assert all(len(models) == 1 for models in champions.groupby("region")["model"].unique())
+    assert champions["fallback_used"].isna().all()
+    marked = tables["backtests"].query("is_champion")
+    assert not marked.duplicated(["cutoff", "region", "date"]).any()
+    assert len(marked) == len(CUTOFFS) * len(REGIONS) * 7
+    assert set(marked.loc[marked["cutoff"] == CUTOFFS[0], "model"]) == {"seasonal_naive"}  # nothing was known yet
+
+
+def test_the_combinations_weights_can_be_read(tables):
+    rows = tables["models"].query("model == 'combination'").set_index("region")["parameters"].map(json.loads)
+    chosen = tables["forecasts"].query("is_champion").groupby("region")["model"].first()
+    for region, parameters in rows.items():
+        assert sum(parameters["weights"].values()) == pytest.approx(1, abs=0.01)
+        assert not {*BROKEN} & {*parameters["weights"]}
+        assert parameters["champion"] == chosen[region]
+        assert parameters["windows"] == len(CUTOFFS)
+
+
+def test_the_combination_is_the_weighted_mean_of_what_the_models_said(tables):
+    rows = tables["forecasts"].pivot(index=["region", "date"], columns="model", values="y_hat")
+    weights = tables["models"].query("model == 'combination'").set_index("region")["parameters"].map(json.loads)
+    for (region, _), row in rows.iterrows():
+        mean = sum(w * row[m] for m, w in weights[region]["weights"].items())
+        assert row["combination"] == pytest.approx(mean, rel=2e-3, abs=0.1)
 
 
 def test_a_stand_in_has_the_naives_point_forecasts_and_says_so(tables):
@@ -281,6 +303,7 @@ def test_a_stand_in_has_the_naives_point_forecasts_and_says_so(tables):
 
 def test_back_tests_show_what_came(tables):
     rows, days = tables["backtests"], tables["region_day"]
+    assert rows.groupby("warm_up")["cutoff"].unique().map(set).to_dict() == {True: {CUTOFFS[0]}, False: {*CUTOFFS[1:]}}
     assert len(rows) == len(CUTOFFS) * 7 * len(REGIONS) * len(ALL_MODELS)
     assert sorted(set(rows["cutoff"])) == CUTOFFS
     assert [(d - c).days for d, c in zip(rows["date"], rows["cutoff"], strict=True)] == rows["horizon"].tolist()
@@ -298,7 +321,7 @@ def test_the_naive_is_the_value_of_a_week_before(tables):
 
 
 def test_metrics_are_those_of_the_back_tests(tables):
-    rows = tables["backtests"].dropna(subset=["y"])
+    rows = tables["backtests"].query("not warm_up").dropna(subset=["y"])
     found = (
         tables["metrics"]
         .query("source == 'backtest' and horizon == 0")
@@ -399,19 +422,23 @@ def test_the_same_run_again_leaves_the_same_table(again, small_run, tables, name
 def earlier(small_run, again):
     """The run of a week before, with the later data in the tables; its first cutoff is the small run's first."""
     models = "[{name: seasonal_naive}, {name: auto_ets}]"
-    sets = ("--set", f"models={models}", "--set", "backtest.windows=1", "--as-of", str(CUTOFFS[1]))
+    sets = ("--set", f"models={models}", "--set", "backtest.windows=1", "--as-of", str(CUTOFFS[-1]))
     return [run_job(step, *small_run.arguments, *sets) for step in ("train", "forecast")]
 
 
 def test_a_run_as_of_an_earlier_day_does_not_know_what_came_later(earlier, small_run, tables):
-    """Its forecasts are, to the last bit, those of the back-test from that day."""
+    """Its forecasts are, to the last bit, those of the back-test from that day.
+
+    Combination and intervals are made of the models and windows that take part, here fewer.
+    """
     assert [ran.code for ran in earlier] == [0, 0], earlier[-1].err
     run_id = earlier[1].run_id
     assert run_id != small_run.ran.run_id
     rows = table(small_run, "forecasts").query(f"run_id == '{run_id}'")
     wanted = tables["backtests"]
-    wanted = wanted[(wanted["cutoff"] == CUTOFFS[1]) & wanted["model"].isin(["seasonal_naive", "auto_ets"])]
-    columns = ["region", "date", "model", "horizon", "y_hat", *DECILES]
+    wanted = wanted[(wanted["cutoff"] == CUTOFFS[-1]) & wanted["model"].isin(["seasonal_naive", "auto_ets"])]
+    columns = ["region", "date", "model", "horizon", "y_hat"]
+    rows = rows[rows["model"] != "combination"]
     one, other = (f[columns].sort_values(columns[:3], ignore_index=True) for f in (rows, wanted))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
@@ -422,6 +449,68 @@ def test_an_earlier_run_does_not_take_the_newest_ones_place(earlier, small_run, 
     assert set(runs["status"]) == {"ok"}
     found = small_run.spark.sql(f"select distinct run_id from {registered}.forecast_latest").collect()
     assert [row[0] for row in found] == [small_run.ran.run_id]
+
+
+# A back-test of its own ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def back_test(small_run, earlier):
+    """jobs/backtest.py with two cheap models, fitted again every second window; the last window lost; once more."""
+    models = "[{name: seasonal_naive}, {name: theta}]"
+    arguments = (*small_run.arguments, "--set", f"models={models}", "--set", "backtest.refit=2")
+    first = run_job("backtest", *arguments)
+    assert first.code == 0, first.err
+    mine = f"run_id = '{first.run_id}'"
+    before = {name: table(small_run, name).query(f"run_id == '{first.run_id}'") for name in BACK_TESTED}
+    for name in BACK_TESTED:
+        lost = mine if name == "backtests" else f"{mine} and cutoff = '{CUTOFFS[-1]}'"
+        small_run.spark.sql(f"delete from delta.`{small_run.home / name}` where {lost}")
+    return first, run_job("backtest", *arguments), before
+
+
+BACK_TESTED = ("backtest_windows", "backtests")
+
+
+def test_a_back_test_goes_on_with_the_windows_that_are_missing(back_test, small_run):
+    first, again, before = back_test
+    assert again.code == 0, again.err
+    assert again.run_id == first.run_id
+    assert "2 judged, 1 before them, 3 computed now" in first.out
+    assert "2 judged, 1 before them, 1 computed now" in again.out
+    for name, one in before.items():
+        other = table(small_run, name).query(f"run_id == '{first.run_id}'")
+        keys = ["cutoff", "region", "date", "model"]
+        one, other = (frame.sort_values(keys, ignore_index=True) for frame in (one, other))
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def test_a_back_test_says_what_the_training_run_said_until_models_are_fitted_again(back_test, small_run, tables):
+    mine, theirs = back_test[2]["backtest_windows"], tables["backtest_windows"]
+    keys = ["model", "cutoff", "region", "date"]
+    one, other = (
+        frame[frame["model"].isin(["seasonal_naive", "theta"]) & frame["cutoff"].isin(CUTOFFS[:2])]
+        .drop(columns="run_id")
+        .sort_values(keys, ignore_index=True)
+        for frame in (mine, theirs)
+    )
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert {*mine["cutoff"]} == {*CUTOFFS}
+
+
+def test_a_back_test_is_measured_and_publishes_nothing(back_test, small_run):
+    run_id = back_test[0].run_id
+    rows = table(small_run, "metrics").query(f"run_id == '{run_id}'")
+    assert {*rows["source"]} == {"backtest", "raw"}
+    assert {*rows.query("level == 'all'")["model"]} == {"seasonal_naive", "theta", "combination", "champion"}
+    assert table(small_run, "forecasts").query(f"run_id == '{run_id}'").empty
+
+
+def test_a_blocked_back_test_cannot_be_published(small_run):
+    sets = ("--set", "models=[{name: seasonal_naive}]", "--set", "backtest.scheme=blocked")
+    ran = run_job("train", *small_run.arguments, *sets)
+    assert ran.code == 2
+    assert "backtest.scheme: 'blocked' lets fits see later days; " in ran.err
 
 
 # What the simulator planted is found ---------------------------------------------------------------

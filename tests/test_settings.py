@@ -41,7 +41,7 @@ def test_the_configs_that_come_along_are_valid(name):
 def test_defaults_are_filled_in(config):
     settings = load_settings(config())
     assert (settings.time.horizon, settings.time.season, settings.backtest.windows) == (7, 7, 4)
-    assert settings.quantile_columns == ("q10", "q20", "q30", "q40", "q50", "q60", "q70", "q80", "q90")
+    assert settings.quantile_columns == ("q2_5", *(f"q{k}0" for k in range(1, 10)), "q97_5")
     assert settings.home == "warehouse/shop"
 
 

@@ -7,8 +7,9 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from stspark.errors import InputError
+from stspark.errors import ConfigError, InputError
 from stspark.names import OBSERVED
+from stspark.settings import Backtest
 
 IDENTITY = ("region", "date", "y", "observed", "is_closed", "holiday_name")
 
@@ -51,10 +52,32 @@ def in_packs(frame: DataFrame, packs: int) -> DataFrame:
     return spread.sortWithinPartitions("region", "date").drop("_pack")
 
 
-def cutoffs(as_of: date, horizon: int, windows: int, step: int) -> list[date]:
-    """Rolling-origin cutoffs, oldest first; the last one's forecast ends on the as-of day."""
-    last = as_of - timedelta(days=horizon)
-    return [last - timedelta(days=step * k) for k in reversed(range(windows))]
+def cutoffs(as_of: date, backtest: Backtest, horizon: int) -> list[date]:
+    """Judged cutoffs, oldest first; the last one's forecast ends on the as-of day.
+
+    Raises ConfigError where `backtest.first` leaves none.
+    """
+    last = as_of - timedelta(days=backtest.gap + horizon)
+    windows = backtest.windows
+    if backtest.first is not None:
+        windows = (last - backtest.first).days // backtest.step + 1
+        if windows < 1:
+            raise ConfigError(
+                "backtest.first",
+                f"{backtest.first} lies after the last possible cutoff {last}",
+                "choose an earlier day",
+            )
+        last = backtest.first + timedelta(days=backtest.step * (windows - 1))
+    return [last - timedelta(days=backtest.step * k) for k in reversed(range(windows))]
+
+
+def warm_up_cutoffs(region_day: DataFrame, first: date, backtest: Backtest, season: int) -> list[date]:
+    """At most `backtest.warm_up` cutoffs before `first`, oldest first: those with four seasons of days before them."""
+    row = region_day.where(F.col("status") == OBSERVED).agg(F.min("date")).first()
+    earlier = [first - timedelta(days=backtest.step * k) for k in range(backtest.warm_up, 0, -1)]
+    if row is None or row[0] is None:
+        return []
+    return [day for day in earlier if (day - row[0]).days >= 4 * season]
 
 
 def require_enough(region_day: DataFrame, first_cutoff: date, season: int) -> None:

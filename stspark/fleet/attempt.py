@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stspark.fleet.origin import EXPANDING, Origin
 from stspark.models.base import Forecast, Forecaster, Future, Parameters, Series
 
 EXPLOSIVE = 100.0
@@ -41,6 +42,13 @@ class Plan:
     fit_seconds: int
     fit_megabytes: int = 2048
     """Memory that a fit may take beyond what its process held before; only where fits have a process of their own."""
+    origin: Origin = EXPANDING
+    as_of: np.datetime64 | None = None
+    """The day from which forecasts are published: none of its days are left out."""
+
+    def gap(self, cutoff: np.datetime64) -> int:
+        """Days after a cutoff that are not judged."""
+        return 0 if cutoff == self.as_of else self.origin.gap
 
 
 @dataclass(frozen=True)
@@ -85,15 +93,17 @@ def attempt_here(model: Forecaster, kept: Parameters | None, region: Region, cut
     if len(history) < model.min_length:
         raise Skipped(f"needs {model.min_length} days of history, has {len(history)} on {history.dates[-1]}")
     with time_limit(plan.fit_seconds):
-        parameters = storable(model.fit(history)) if kept is None else kept
+        learnt = plan.origin.training(region.series, cutoff, plan.horizon) if kept is None else history
+        parameters = storable(model.fit(learnt)) if kept is None else kept
         return Made(score(model, parameters, history, region, plan), parameters, kept is None)
 
 
 def score(model: Forecaster, parameters: Parameters, history: Series, region: Region, plan: Plan) -> Forecast:
     """Forecast with given parameters the days after `history`; raise ValueError where the values make no sense."""
-    future, closed = region.future(history.dates[-1], plan.horizon)
-    made = model.predict(parameters, history, future, plan.quantiles)
-    return sound(made, history, closed, plan)
+    gap = plan.gap(history.dates[-1])
+    future, closed = region.future(history.dates[-1], gap + plan.horizon)
+    made = sound(model.predict(parameters, history, future, plan.quantiles), history, closed, plan)
+    return Forecast(made.mean[gap:], made.quantiles[gap:])
 
 
 def sound(made: Forecast, history: Series, closed: np.ndarray[Any, np.dtype[np.bool_]], plan: Plan) -> Forecast:

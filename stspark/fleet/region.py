@@ -61,15 +61,16 @@ def run_model(
     """Fit `model` and forecast from every cutoff; where it fails, `naive` stands in and the outcome says so.
 
     A model that carries forward is fitted at the first cutoff and keeps its parameters at the later ones (its state
-    goes on); others are fitted at every cutoff. One that ran out of time is not tried again at later cutoffs, where it
-    would cost as much for a model that can no longer be chosen. Nothing after a cutoff is seen by its fit or forecast.
+    goes on), unless the plan says that it is due; others are fitted at every cutoff. One that ran out of time is not
+    tried again at later cutoffs, where it would cost as much for a model that can no longer be chosen. Nothing after a
+    cutoff is seen by its fit or forecast (but by the fits of a blocked cross-validation).
     """
     outcome = Outcome()
     begun = time.monotonic()
-    for cutoff in plan.cutoffs:
+    for place, cutoff in enumerate(plan.cutoffs):
         if not len(region.series.until(cutoff)):
             continue
-        kept = outcome.parameters if model.carries_forward else None
+        kept = outcome.parameters if model.carries_forward and not plan.origin.is_due(place) else None
         hung = outcome.status == "timeout"
         made = None if hung else tried(outcome, attempt, (model, kept, region, cutoff, plan))
         if made is None:

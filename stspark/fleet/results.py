@@ -11,58 +11,16 @@ from stspark.errors import InputError
 from stspark.names import ALL_REGIONS, CHAMPION, NAIVE
 
 
-def to_backtests(forecasts: DataFrame, region_day: DataFrame, as_of: date, run_id: str) -> DataFrame:
-    """Forecasts from back-test cutoffs beside what came: y and status of each day."""
-    actual = region_day.select("region", "date", "status", F.col("target").alias("y"))
-    past = forecasts.where(F.col("cutoff") < F.lit(as_of)).drop("status")
-    return past.join(actual, ["region", "date"], "left").withColumn("run_id", F.lit(run_id))
+def to_backtests(finished: DataFrame, judged_from: date, as_of: date, run_id: str) -> DataFrame:
+    """Finished forecasts from back-test cutoffs; those before `judged_from` only warmed up."""
+    past = finished.where(F.col("cutoff") < F.lit(as_of))
+    return past.withColumns({"warm_up": F.col("cutoff") < F.lit(judged_from), "run_id": F.lit(run_id)})
 
 
-def to_forecasts(forecasts: DataFrame, champions: DataFrame, as_of: date, run_id: str) -> DataFrame:
-    """Forecasts from the as-of day, the region's champion marked."""
-    coming = forecasts.where(F.col("cutoff") == F.lit(as_of)).drop("status")
-    marked = coming.join(F.broadcast(champions.withColumnRenamed("model", "champion")), "region", "left")
-    is_champion = F.col("model") == F.coalesce("champion", F.lit(NAIVE))
-    return marked.withColumns({"is_champion": is_champion, "as_of": F.lit(as_of), "run_id": F.lit(run_id)})
-
-
-def choose_champions(backtests: DataFrame) -> DataFrame:
-    """region, model: the smallest summed absolute error over all observed back-test days.
-
-    A model takes part where it made every forecast itself (no stand-in); the seasonal naive wins ties.
-    """
-    return _best(_errors(backtests, "region"), "region")
-
-
-def champions_by_cutoff(backtests: DataFrame) -> DataFrame:
-    """cutoff, region, model: the choice that all other cutoffs make, so that a cutoff never judges its own choice.
-
-    With one cutoff there are no others: then the seasonal naive.
-    """
-    own = _errors(backtests, "region", "cutoff").withColumnsRenamed({"error": "own_error", "stood_in": "own_stood_in"})
-    total = _errors(backtests, "region")
-    others = own.join(total, ["region", "model"]).select(
-        "region",
-        "cutoff",
-        "model",
-        (F.col("error") - F.col("own_error")).alias("error"),
-        (F.col("stood_in") - F.col("own_stood_in")).alias("stood_in"),
-    )
-    return _best(others, "region", "cutoff")
-
-
-def _errors(backtests: DataFrame, *by: str) -> DataFrame:
-    """Summed absolute error and number of stand-ins by these columns and model; days without actual add nothing."""
-    return backtests.groupBy(*by, "model").agg(
-        F.coalesce(F.sum(F.abs(F.col("y") - F.col("y_hat"))), F.lit(0.0)).alias("error"),
-        F.count_if(F.col("fallback_used").isNotNull()).alias("stood_in"),
-    )
-
-
-def _best(errors: DataFrame, *by: str) -> DataFrame:
-    contest = errors.where((F.col("stood_in") == 0) | (F.col("model") == NAIVE))
-    ranked = F.min_by("model", F.struct(F.round("error", 9), F.col("model") != NAIVE, "model"))
-    return contest.groupBy(*by).agg(ranked.alias("model"))
+def to_forecasts(finished: DataFrame, as_of: date, run_id: str) -> DataFrame:
+    """Finished forecasts from the as-of day."""
+    coming = finished.where(F.col("cutoff") == F.lit(as_of))
+    return coming.withColumns({"as_of": F.lit(as_of), "run_id": F.lit(run_id)})
 
 
 def global_model_row(name: str, status: str, error: str | None, seconds: float, frame: DataFrame) -> DataFrame:

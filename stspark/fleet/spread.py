@@ -19,11 +19,12 @@ from stspark.columns import schema_of
 from stspark.features.learning import in_packs
 from stspark.fleet.attempt import Attempt, Plan, Region, attempt_here
 from stspark.fleet.isolation import Child
+from stspark.fleet.origin import Origin
 from stspark.fleet.region import Outcome, run_model, stand_in, tried
 from stspark.models.base import Forecast, Forecaster, Future, Series
 from stspark.models.regional.registry import build
 from stspark.names import NAIVE, quantile_column
-from stspark.settings import Settings
+from stspark.settings import Backtest, Settings
 
 PACKS_PER_SLOT = 4
 
@@ -42,8 +43,18 @@ class FleetTask:
         return {name: build(name, options) for name, options in self.models}
 
 
-def fleet_task(settings: Settings, names: Sequence[str], cutoffs: Sequence[date]) -> FleetTask:
-    """The task for these settings; `names` are the known-ahead columns of the learning frame."""
+def origin_of(backtest: Backtest) -> Origin:
+    """How these settings back-test."""
+    return Origin(backtest.gap, backtest.history, backtest.refit, backtest.scheme == "blocked")
+
+
+def fleet_task(
+    settings: Settings, names: Sequence[str], cutoffs: Sequence[date], as_of: date | None = None
+) -> FleetTask:
+    """The task for these settings; `names` are the known-ahead columns of the learning frame.
+
+    as_of: the day from which forecasts are published, where it is among the cutoffs or later.
+    """
     plan = Plan(
         tuple(np.datetime64(c, "D") for c in cutoffs),
         settings.time.horizon,
@@ -51,6 +62,8 @@ def fleet_task(settings: Settings, names: Sequence[str], cutoffs: Sequence[date]
         settings.target.non_negative,
         settings.fleet.fit_seconds,
         settings.fleet.fit_megabytes,
+        origin_of(settings.backtest),
+        None if as_of is None else np.datetime64(as_of, "D"),
     )
     models = tuple((m.name, m.options) for m in settings.regional_models)
     task = FleetTask(models, tuple(names), settings.time.season, plan, settings.fleet.isolation == "process")
@@ -114,7 +127,8 @@ def to_region(rows: pd.DataFrame, task: FleetTask) -> Region:
     dates = pd.to_datetime(rows["date"]).to_numpy().astype("datetime64[D]")
     covariates = rows[list(task.names)].to_numpy(dtype=float) if task.names else np.zeros((len(rows), 0))
     holidays = tuple(rows["holiday_name"].fillna("").astype(str))
-    n = int(np.searchsorted(dates, task.plan.cutoffs[-1], side="right"))
+    last = task.plan.as_of if task.plan.origin.blocked and task.plan.as_of is not None else task.plan.cutoffs[-1]
+    n = int(np.searchsorted(dates, last, side="right"))
     y = rows["y"].to_numpy(dtype=float)[:n]
     observed = rows["observed"].to_numpy(dtype=bool)[:n]
     series = Series(dates[:n], y, observed, covariates[:n], task.names, task.season, holidays[:n])
@@ -194,7 +208,7 @@ def outcome_rows(region: str, model: str, outcome: Outcome, plan: Plan) -> pd.Da
 
 
 def _forecast_rows(cutoff: np.datetime64, forecast: Forecast, plan: Plan) -> pd.DataFrame:
-    steps = np.arange(1, len(forecast.mean) + 1)
+    steps = plan.gap(cutoff) + np.arange(1, len(forecast.mean) + 1)
     made = {quantile_column(q): forecast.quantiles[:, i] for i, q in enumerate(plan.quantiles)}
     dates = (cutoff + steps.astype("timedelta64[D]")).astype(object)
     return pd.DataFrame(

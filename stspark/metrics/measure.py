@@ -67,10 +67,9 @@ def with_slices(rows: DataFrame, day_types: DataFrame, demand: DataFrame) -> Dat
     return typed.withColumn("weekday", weekday(F.col("date")))
 
 
-def with_champion(rows: DataFrame, champions: DataFrame) -> DataFrame:
-    """The rows, and again those of the champions (their columns are the keys) under the model name `champion`."""
-    chosen = rows.join(F.broadcast(champions), champions.columns, "left_semi")
-    return rows.unionByName(chosen.withColumn("model", F.lit(CHAMPION)))
+def with_champion(rows: DataFrame) -> DataFrame:
+    """The rows, and again those of the champions under the model name `champion`."""
+    return rows.unionByName(rows.where("is_champion").withColumn("model", F.lit(CHAMPION)))
 
 
 def _named(names: Sequence[str]) -> tuple[Column, Column]:

@@ -51,6 +51,19 @@ class Series:
             self.holidays[:n],
         )
 
+    def last(self, days: int) -> Series:
+        """The same region from `days` days before its end on: copies."""
+        n = max(len(self) - days, 0)
+        return Series(
+            self.dates[n:].copy(),
+            self.y[n:].copy(),
+            self.observed[n:].copy(),
+            self.covariates[n:].copy(),
+            self.names,
+            self.season,
+            self.holidays[n:],
+        )
+
 
 @dataclass(frozen=True)
 class Future:

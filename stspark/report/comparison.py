@@ -12,8 +12,9 @@ from stspark.report.verdict import EVEN, gain
 from stspark.report.words import listing, number, percent, seconds, signed, whole
 
 CHOICE = (
-    "Each region's chosen model is the one with the smallest error in the back-tests. The row champion is judged "
-    "fairly: at each back-test it is the model that the other back-tests would have chosen. "
+    "Each region's chosen model is the combination of all models, or the one that its back-tests show to be clearly "
+    "better. The row champion is judged fairly: weights, choice and intervals of each back-test were learnt from "
+    "earlier ones. "
 )
 HEADS = (
     ("model", ""),

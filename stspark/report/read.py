@@ -176,12 +176,11 @@ def forecasts(store: Store, scope: Scope, shown: list[str], quantile_columns: li
 
 def backtests(store: Store, scope: Scope, shown: list[str]) -> DataFrame:
     """ReportData.backtests: champion and naive of the regions shown, and sums over all; closed days have no value."""
-    chosen = scope.of_run(store.read("forecasts")).where("is_champion").select("region", "model").distinct()
-    chosen = chosen.withColumn("role", F.lit("champion"))
-    tested = scope.of_run(store.read("backtests")).join(F.broadcast(chosen), ["region", "model"], "left")
+    tested = scope.of_run(store.read("backtests")).where("not warm_up")
     naive = tested.where(F.col("model") == NAIVE).withColumn("role", F.lit("naive"))
     both = (
-        tested.where("role is not null")
+        tested.where("is_champion")
+        .withColumn("role", F.lit("champion"))
         .unionByName(naive)
         .select("region", "cutoff", "date", "role", F.when(F.col("status") != CLOSED, F.col("y_hat")).alias("y_hat"))
     )
@@ -194,10 +193,10 @@ def backtests(store: Store, scope: Scope, shown: list[str]) -> DataFrame:
 
 
 def metrics(store: Store, scope: Scope) -> DataFrame:
-    """ReportData.metrics: those over all regions."""
+    """ReportData.metrics: those over all regions, as published."""
     return (
         scope.of_run(store.read("metrics"))
-        .where("level = 'all'")
+        .where("level = 'all' and source <> 'raw'")
         .select("source", "model", "horizon", "metric", "value", "n")
     )
 
