@@ -74,7 +74,8 @@ def build_edges(
     like = None
     if settings.regions.weights.kind == "correlation":
         plan = settings.backtest
-        until = learning.cutoffs(as_of, settings.time.horizon, plan.windows, plan.step)[0]
+        judged = learning.cutoffs(as_of, plan, settings.time.horizon)[0]
+        until = judged - timedelta(days=plan.step * plan.warm_up)
         like = edges.correlations(daily, settings.time.season, until).toPandas()
     made = edges.build_edges(regions, settings.regions, like)
     rows = [tuple(None if pd.isna(v) else v for v in row) for row in made.itertuples(index=False)]
