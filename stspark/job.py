@@ -74,6 +74,8 @@ class Job:
 
     def _record(self, status: str) -> None:
         assert self.run is not None
+        if self.name not in runs.RECORDED:
+            return  # a job beside the run's steps leaves the run's row as it is
         self.store.merge("runs", runs.row(self, self.run, status), keep=runs.KEPT)
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 STEPS = ("ingest", "features", "train", "forecast", "evaluate")
 KEPT = ("started", "mlflow_run", "report", *(f"seconds_{s}" for s in STEPS))
 """Columns that a later job of the same run leaves as they are."""
+RECORDED = (*STEPS, "pipeline")
+"""Jobs that make a run and are written down in its row."""
 
 
 @dataclass(frozen=True)

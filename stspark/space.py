@@ -29,6 +29,9 @@ def read_regions(settings: Regions) -> pd.DataFrame | None:
     read_header(path, "UTF-8", ",")  # refuses an empty file
     try:
         raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise InputError(str(path), f"is not UTF-8 (byte 0x{byte:02x})", "save it as UTF-8") from error
     except pd.errors.ParserError as error:
         raise InputError(
             str(path), " ".join(str(error).split()), "give every line as many fields as the header"

@@ -84,9 +84,10 @@ def run_job(name: str, *arguments: str, body: Callable[[Any], None] | None = Non
     """Run jobs/NAME.py, or another body under that name, in this process."""
     from stspark.job import run_job as run
 
+    job = None if body else import_module(name)
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        code = run(name, body or import_module(name).main, arguments)
+        code = run(name, job.main if job else body, arguments, more=getattr(job, "options", None))
     return Ran(code, out.getvalue(), err.getvalue())
 
 

@@ -29,7 +29,7 @@ def two_kinds(seed=0):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_regions_that_behave_alike_share_a_group_whatever_their_size(seed):
-    made = describe(two_kinds(seed), AutoencoderConfig(groups=2, epochs=30))
+    made = describe(two_kinds(seed), AutoencoderConfig(groups=2))
     assert made.restored > 0.8
     assert len(set(made.group[:4])) == 1
     assert len(set(made.group[4:])) == 1

@@ -51,7 +51,8 @@ def calendar(spark, tmp_path_factory):
             {"name": "filled", "known": "future", "column": "promo", "file": str(folder / "promo.csv"), "fill": 9},
         ],
     })  # fmt: skip
-    regions = spark.createDataFrame([("leeds", "GB"), ("wuhan", "CN"), ("moon", None)], "region string, country string")
+    places = [("leeds", "GB", None), ("wuhan", "CN", None), ("moon", None, None)]
+    regions = spark.createDataFrame(places, "region string, country string, subdivision string")
     rows = build_calendar(spark, regions, None, (FIRST, LAST), settings).collect()
     return {(row["region"], str(row["date"])): row for row in rows}, rows
 

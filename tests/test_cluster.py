@@ -38,7 +38,7 @@ def small_config(tmp_path):
     """A simulated shop of 6 cities and half a year, with cheap models and a few epochs of the network."""
     raw = yaml.safe_load((ROOT / "conf" / "simulated.yaml").read_text())
     shop = {"regions": 6, "start": date(2025, 3, 1), "end": date(2025, 8, 31), "orders_per_day": 4.0}
-    raw |= {"dataset": "small_shop", "simulate": shop, "backtest": {"windows": 2, "step": 7}}
+    raw |= {"dataset": "small_shop", "simulate": shop, "backtest": {"windows": 2, "step": 7, "warm_up": 1}}
     network = {"name": "stcnn", "epochs": 3, "fine_tune_epochs": 1}
     raw["models"] = [{"name": "seasonal_naive"}, {"name": "auto_ets"}, network]
     raw["source"]["path"] = str(tmp_path / "shop" / "events")
@@ -103,8 +103,8 @@ def test_the_cluster_gives_the_numbers_of_the_local_run(small_config, home):
     assert done.returncode == 0, done.stderr[-4000:] + done.stdout
     assert "equal: the cluster's numbers are the local run's, to the last bit" in done.stdout
     table = {words[0]: words[1:] for line in done.stdout.splitlines() if (words := line.split())}
-    assert table["forecasts"][0] == str(3 * 6 * 7)  # models x regions x days
-    assert table["backtests"][0] == str(3 * 6 * 7 * 2)
+    assert table["forecasts"][0] == str(4 * 6 * 7)  # models and their combination x regions x days
+    assert table["backtests"][0] == str(4 * 6 * 7 * 3)  # two windows and one to warm up
     assert all(table[name][-1] == "yes" for name in ("region_day", "backtests", "models", "forecasts"))
 
     assert "stspark came from the shipped wheel, byte for byte" in done.stdout

@@ -239,7 +239,7 @@ def test_cells_in_sql_are_those_in_python_and_null_for_nonsense(spark):
     cells.register(spark)
     rows = spark.createDataFrame([("-23.55", "-46.63"), ("", "5"), ("x", "y"), (None, "1")], "lat string, lng string")
     made = rows.selectExpr("hexagon_cell(lat, lng, 3) as h", "square_cell(lat, lng, 100.0) as s").collect()
-    wanted = [(cells.hexagon(-23.55, -46.63, 3), "sq100_-27_136"), *[(None, None)] * 3]
+    wanted = [(cells.hexagon(-23.55, -46.63, 3), cells.square(-23.55, -46.63, 100.0)), *[(None, None)] * 3]
     assert [tuple(row) for row in made] == wanted
 
 

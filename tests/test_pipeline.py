@@ -90,7 +90,7 @@ def test_it_ends_well_and_says_what_it_did(small_run):
 
 
 def test_the_report_is_one_file_of_its_own(small_run):
-    pages = list(small_run.reports.rglob("*.html"))
+    pages = list((small_run.reports / "small" / small_run.ran.run_id).rglob("*"))
     assert pages == [small_run.reports / "small" / small_run.ran.run_id / "index.html"]
     page = pages[0].read_text(encoding="utf-8")
     assert "Shanghai" in page

@@ -113,7 +113,7 @@ def test_rows_outside_their_slice_are_refused(spark, store):
 
 def test_columns_that_a_frame_lacks_are_null_and_others_are_left_out(spark, store):
     store.replace("region_edges", edges(spark, ("a", "b", 1.0)).selectExpr("*", "'x' as extra"))
-    assert store.read("region_edges").columns == ["region", "neighbour", "distance_km", "weight"]
+    assert store.read("region_edges").columns == ["region", "neighbour", "distance_km", "hops", "weight"]
     assert contents(store, "region_edges", "region", "distance_km") == [("a", None)]
 
 

@@ -16,6 +16,8 @@ from stspark.ensemble.windows import Floats, Windows
 from stspark.names import COMBINATION
 
 Metric = Literal["wape", "mase", "rmse", "pinball"]
+FEW = 0.1
+"""Share of windows in which a model may have been stood in for, to be every region's default."""
 TIE = 9
 """Decimals of a loss in scales beyond which two models are equal."""
 
@@ -43,16 +45,22 @@ def default_model(losses: Floats, scale: Floats, naive: int, combination: int | 
 
     losses: [R, k, M] of many regions' earlier windows; scale: [R], what a region's losses are divided by. The
     combination is near the best single model when it is not worse by more than one standard error over windows; else
-    the best one is taken, the naive where there are no losses.
+    the best one is taken, the naive where there are no losses. Models that stood in for more than FEW of the windows
+    take no part: they must not take the others' windows away from the comparison.
     """
     scaled = losses / scale[:, None, None]
-    known = np.isfinite(scaled).all(axis=2) & np.isfinite(scale)[:, None]
+    there = np.isfinite(scaled[..., naive])
+    own = np.isfinite(scaled[there]).mean(axis=0) if there.any() else np.zeros(losses.shape[2])
+    part = np.flatnonzero(own >= 1 - FEW)
+    known = np.isfinite(scaled[..., part]).all(axis=2) & there
     rows = [scaled[:, j][known[:, j]].mean(axis=0) for j in range(losses.shape[1]) if known[:, j].any()]
     if not rows:
         return naive
     table = np.round(np.array(rows), TIE)
-    best = _smallest(table.mean(axis=0), naive)
-    if combination is None or table[:, combination].mean() >= table[:, naive].mean():
+    mean = np.full(losses.shape[2], np.inf)
+    mean[part] = table[:, part].mean(axis=0)
+    best = _smallest(mean, naive)
+    if combination is None or mean[combination] >= mean[naive]:
         return best
     behind = table[:, combination] - table[:, best]
     return combination if behind.mean() <= _standard_error(behind) else best

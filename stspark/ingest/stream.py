@@ -38,7 +38,9 @@ def on_new_files(
 
     names = spark.readStream.schema(SCHEMA).format("binaryFile").options(recursiveFileLookup=True)
     writer = names.load(source.path).select("path").writeStream.foreachBatch(batch).option("checkpointLocation", place)
-    trigger = writer.trigger(availableNow=True) if seconds is None else writer.trigger(processingTime=f"{seconds} s")
+    trigger = (
+        writer.trigger(availableNow=True) if seconds is None else writer.trigger(processingTime=f"{seconds} seconds")
+    )
     query = trigger.start()
     try:
         while not query.awaitTermination(1) and not raised:
