@@ -6,7 +6,9 @@ import functools
 import warnings
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import f as f_distribution
 from statsmodels.stats.diagnostic import acorr_ljungbox, het_arch
 from statsmodels.tools.sm_exceptions import InterpolationWarning
 from statsmodels.tsa.seasonal import STL
@@ -19,6 +21,8 @@ Parts = tuple[Floats, Floats, Floats]
 STRONG = 0.64
 """Seasonal strength from which a seasonal difference is advised (Wang, Smith & Hyndman 2006; R forecast::nsdiffs)."""
 LAGS = 28
+LONGEST = 60
+"""Longest period that is tried for a season, and the days of the running median that it is seen against."""
 
 
 def series_findings(y: Floats, season: int) -> list[Finding]:
@@ -89,39 +93,45 @@ def _autocorrelation(y: Floats) -> list[Finding]:
 
 
 def season_length(y: Floats) -> Finding:
-    """The period of the highest peak of the periodogram, with Fisher's g-test (1929) that it is noise.
+    """The period by which folded days differ most surely from each other (epoch folding, Leahy et al. 1983, ApJ 266).
 
-    The trend is taken out by differencing, which the peak's place survives; periods up to a third of the series.
+    For every period up to a third of the series, an F-test that all phases have the same mean, of the series without
+    its level (running median), first-order autocorrelation and single spikes; the smallest p-value, times the number
+    of periods tried (Bonferroni), decides. Multiples of a period are tried too and lose, having more phases.
     """
     _require(y, 30)
-    x = np.diff(y)
-    x = x - x.mean()
-    power = np.abs(np.fft.rfft(x * np.hanning(len(x))))[1:] ** 2
-    periods = len(x) / np.arange(1, len(power) + 1)
-    allowed = (periods >= 2) & (periods <= len(x) / 3)
-    power, periods = power[allowed], periods[allowed]
-    if not power.sum() > 0:
-        raise NotApplicable("the differences are constant")
-    # A weekly pattern that is no sine has harmonics 7/2 and 7/3: the whole of a base period's comb decides.
-    g, m = float(power.max() / power.sum()), len(power)
-    p = float(min(1.0, m * (1 - g) ** (m - 1)))
+    x = _without_level(y)
+    lagged = x[:-1] @ x[:-1]
+    x = x[1:] - (x[:-1] @ x[1:] / lagged if lagged > 0 else 0.0) * x[:-1]
+    if not np.ptp(x) > 0:
+        raise NotApplicable("the series has no days that differ from their level")
+    tried_periods = range(2, min(len(x) // 3, LONGEST) + 1)
+    chances = [_folded(x, period) for period in tried_periods]
+    best = int(np.argmin(chances))
+    p = min(1.0, len(chances) * chances[best])
     if p >= LEVEL:
         return Finding("season_length", 1.0, p, "no period stands out of the noise")
-    length = _base_period(periods, power)
+    length = tried_periods[best]
     return Finding("season_length", float(length), p, f"repeats every {length} days")
 
 
-def _base_period(periods: Floats, power: Floats) -> int:
-    """The shortest whole period whose harmonics hold most of the peaks' power."""
-    high = power > power.max() * 0.25
-    peaks = periods[high]
-    candidates = range(2, int(periods.max()) + 1)
-    for length in candidates:
-        harmonics = length / np.arange(1, length // 2 + 1)
-        near = [bool((np.abs(np.log(harmonics / peak)) < 0.04).any()) for peak in peaks]
-        if all(near):
-            return length
-    return round(float(periods[np.argmax(power)]))
+def _without_level(y: Floats) -> Floats:
+    """[n] y over its running median, spikes beyond three robust standard deviations cut off."""
+    x = y - pd.Series(y).rolling(LONGEST, center=True, min_periods=LONGEST // 4).median().to_numpy()
+    spread = 1.4826 * float(np.median(np.abs(x - np.median(x))))
+    return np.asarray(np.clip(x, -3 * spread, 3 * spread) if spread > 0 else x)
+
+
+def _folded(x: Floats, period: int) -> float:
+    """p-value that the means of all phases are equal."""
+    phase = np.arange(len(x)) % period
+    n = np.bincount(phase)
+    means = np.bincount(phase, weights=x) / n
+    between = float(n @ (means - x.mean()) ** 2)
+    within = float(((x - means[phase]) ** 2).sum())
+    if within <= 1e-12 * between:
+        return 0.0
+    return float(f_distribution.sf(between / (period - 1) / (within / (len(x) - period)), period - 1, len(x) - period))
 
 
 def _decomposed(parts: Parts, season: int) -> list[Finding]:

@@ -78,15 +78,14 @@ def sample(joint: Dependence, quantiles: tuple[Floats, Sequence[float]], draws: 
     values, levels = quantiles
     days, regions, _ = values.shape
     half = np.random.default_rng(seed).standard_normal((-(-draws // 2), days, regions))
-    normal: Floats = np.concatenate([half, -half])[:draws]
+    normal = np.concatenate([half, -half])[:draws]
     left, right = (_root(matrix) for matrix in (joint.days, joint.regions))
     scores = np.einsum("ij,djk,lk->dil", left, normal, right, optimize=True)
     return _at_scores(scores, values, ndtri(np.asarray(levels, dtype=float)))
 
 
 def _root(correlation: Floats) -> Floats:
-    root: Floats = np.linalg.cholesky(correlation + JITTER * np.eye(len(correlation)))
-    return root
+    return np.asarray(np.linalg.cholesky(correlation + JITTER * np.eye(len(correlation))), dtype=np.float64)
 
 
 def _at_scores(scores: Floats, values: Floats, knots: Floats) -> Floats:
