@@ -36,8 +36,18 @@ class Kind:
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
+STCNN_TRAINING = {
+    "seeds": 3,
+    "epochs": 12,
+    "fine_tune_epochs": 4,
+    "window": 56,
+    "batch": 2,
+    "learning_rate": 8e-3,
+}
+"""Long windows share their context, a high rate needs few epochs: what pays for the other seeds."""
+
 NETWORKS: Mapping[str, Kind] = {
-    "stcnn": Kind(STCNNConfig, STCNN, {"epochs": 20}),
+    "stcnn": Kind(STCNNConfig, STCNN, STCNN_TRAINING),
     "stcnn_plain": Kind(PlainConfig, PlainSTCNN),
     "lstm": Kind(RecurrentConfig, LSTM),
     "gru": Kind(RecurrentConfig, GRU),

@@ -32,7 +32,7 @@ class STCNNConfig:
     of coming days (the calendar stays).
     """
 
-    channels: int = 24
+    channels: int = 16
     dilations: tuple[int, ...] = (1, 7)
     entry: int = 7
     across: int = 3
