@@ -11,11 +11,11 @@ import tempfile
 from pathlib import Path
 
 import torch
-from bench.spill_over import rho_error
 
 from bench import networks, stcnn_spill_over, training_speed
 from bench.los_loop.__main__ import run
 from bench.los_loop.protocol import load
+from bench.spatial import rho_error
 from stspark.snapshot import load_snapshot
 
 
