@@ -60,14 +60,14 @@ def erase(store: Store, person: Person) -> int:
     """Bar the person from coming ingests, delete their rows; return how many events there were."""
     row = [(digest(person.user_hash), date.today())]
     store.merge("forgotten", store.spark.createDataFrame(row, FORGOTTEN.schema()))
+    person_row = store.spark.createDataFrame([(person.user_hash, person.word)], "user_hash string, word string")
     events = 0
     if store.exists("events"):
-        theirs = F.col("user_id") == person.user_hash
-        events = store.read("events").where(theirs).count()
-        store.delete("events", theirs)
+        events = store.read("events").where(F.col("user_id") == person.user_hash).count()
+        store.delete_matches("events", person_row, "old.user_id = new.user_hash")
     if store.exists("events_rejected"):
-        whole = F.col("reason").isin("malformed_row") & F.col("raw_text").rlike(person.word)
-        store.delete("events_rejected", whole | F.contains(F.col("raw_text"), F.lit(person.user_hash)))
+        line = "old.reason = 'malformed_row' and old.raw_text rlike new.word"
+        store.delete_matches("events_rejected", person_row, f"({line}) or contains(old.raw_text, new.user_hash)")
     return events
 
 

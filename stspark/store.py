@@ -128,6 +128,16 @@ class Store:
         _retrying(lambda: DeltaTable.forPath(self.spark, self.path(name)).delete(condition), name)
         self._written(name)
 
+    def delete_matches(self, name: str, rows: DataFrame, match: str) -> None:
+        """Delete the rows (`old`) that match one of `rows` (`new`); unlike a condition's, their values are not logged."""
+
+        def write() -> None:
+            target = DeltaTable.forPath(self.spark, self.path(name)).alias("old")
+            target.merge(rows.alias("new"), match).whenMatchedDelete().execute()
+
+        _retrying(write, name)
+        self._written(name)
+
     def merge(self, name: str, frame: DataFrame, keep: tuple[str, ...] = ()) -> None:
         """Insert or update by the table's keys; columns in `keep` hold their old value where the new is null."""
         self.create(name)

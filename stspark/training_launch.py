@@ -10,6 +10,8 @@ import logging
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,16 +111,25 @@ def _run_where_importable(parameters: dict[str, Any], script: str, *args: Any, *
     """
     from pyspark.ml.torch.distributor import TorchDistributor
 
-    home = str(Path(stspark.__file__).parent.parent.absolute())
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([home, before] if before else [home])
-    try:
+    home, path = str(Path(stspark.__file__).parent.parent.absolute()), os.environ.get("PYTHONPATH")
+    # Launchers that end a moment apart log an error with its traceback; a rank's own error comes by its file.
+    with _environment(PYTHONPATH=os.pathsep.join([home, path] if path else [home]), LOGLEVEL="CRITICAL"):
         TorchDistributor._run_training_on_pytorch_file(parameters, script, *args, **kwargs)
+
+
+@contextmanager
+def _environment(**wanted: str) -> Iterator[None]:
+    """Set environment variables for the block, and put back what was there."""
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
     finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @dataclass(frozen=True)

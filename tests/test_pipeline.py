@@ -339,7 +339,7 @@ def test_metrics_are_those_of_the_back_tests(tables):
         )
     assert ("*", "champion", "wape") in found.index
     assert found["*", "champion", "wape"] < found["*", "seasonal_naive", "wape"]
-    assert set(tables["metrics"]["source"]) == {"backtest"}  # no forecast's day has come
+    assert set(tables["metrics"]["source"]) == {"backtest", "raw"}  # no forecast's day has come
 
 
 def test_the_run_is_written_down(small_run, tables):
