@@ -129,7 +129,7 @@ class Store:
         self._written(name)
 
     def delete_matches(self, name: str, rows: DataFrame, match: str) -> None:
-        """Delete the rows (`old`) that match one of `rows` (`new`); unlike a condition's, their values are not logged."""
+        """Delete rows (`old`) that match one of `rows` (`new`): unlike a condition, this logs none of their values."""
 
         def write() -> None:
             target = DeltaTable.forPath(self.spark, self.path(name)).alias("old")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Sequence
@@ -90,8 +89,9 @@ def finish_regions(rows: DataFrame, settings: Settings, models: Sequence[str], f
     sample = rows.join(F.broadcast(picked), "region").toPandas()
     classes = dict(zip(sample["region"], sample["demand"], strict=True))
     pool = learn(to_windows(sample, axes), classes, plan)
-    work = functools.partial(_finish, axes=axes, pool=pool, plan=plan, first=first)
-    return rows.groupBy("region").applyInPandas(work, output_schema(settings.quantiles))
+    return rows.groupBy("region").applyInPandas(
+        lambda region: _finish(region, axes=axes, pool=pool, plan=plan, first=first), output_schema(settings.quantiles)
+    )
 
 
 def output_schema(quantiles: Sequence[float]) -> StructType:

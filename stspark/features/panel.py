@@ -85,7 +85,8 @@ def add_target_clean(days: DataFrame, rules: Rules | None = None) -> DataFrame:
     slim = days.select("region", "date", "target", "status", excepted.alias("excepted"))
     schema = schema_of([("region", "string"), ("date", "date"), ("status", "string"), ("target_clean", "double"),
                         ("is_outlier", "boolean")])  # fmt: skip
-    made = slim.groupBy("region").applyInPandas(functools.partial(_clean_region, rules=rules or Rules()), schema)
+    chosen = rules or Rules()
+    made = slim.groupBy("region").applyInPandas(lambda days: _clean_region(days, chosen), schema)
     return days.drop("status").join(made, ["region", "date"])
 
 
