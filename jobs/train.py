@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from stspark.features import learning
-from stspark.fleet import results, spread
+from stspark.fleet import earlier, results, spread
 from stspark.global_model import train_globals
 from stspark.job import Job, run_job
 from stspark.names import NAIVE
@@ -26,7 +26,11 @@ def main(job: Job) -> None:
         frame = staged(job, "learning", learning.learning_frame(region_day, calendar, run.as_of, settings.time.horizon))
         task = spread.fleet_task(settings, learning.known_ahead(calendar), [*cutoffs, run.as_of])
         packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
-        fleet = staged(job, "fleet", spread.run_fleet(frame, task, packs))
+        known = spread.Earlier(
+            earlier.predicted_seconds(frame, [name for name, _ in task.models], store, run),
+            earlier.earlier_models(store, settings, run),
+        )
+        fleet = staged(job, "fleet", spread.run_fleet(frame, task, packs, known))
         rows, models = fleet.where("kind = 'forecast'"), fleet.where("kind = 'model'")
         naive = rows.where(f"model = '{NAIVE}'")
         for trained in train_globals(job, run, frame, naive):

@@ -41,6 +41,8 @@ class Plan:
     fit_seconds: int
     fit_megabytes: int = 2048
     """Memory that a fit may take beyond what its process held before; only where fits have a process of their own."""
+    refit: bool = False
+    """Fit every model at every cutoff, also those that could carry their parameters forward."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,12 @@ from pyspark.sql.types import StructType
 
 from stspark.columns import schema_of
 from stspark.features.learning import in_packs
+from stspark.fleet import packing
 from stspark.fleet.attempt import Attempt, Plan, Region, attempt_here
 from stspark.fleet.isolation import Child
+from stspark.fleet.race import Race
 from stspark.fleet.region import Outcome, run_model, stand_in, tried
+from stspark.fleet.warm import WarmStart
 from stspark.models.base import Forecast, Forecaster, Future, Series
 from stspark.models.regional.registry import build
 from stspark.names import NAIVE, quantile_column
@@ -37,6 +40,9 @@ class FleetTask:
     season: int
     plan: Plan
     isolated: bool = True
+    warm: tuple[int, float] = (0, 1.0)
+    """Age in days and drift up to which earlier parameters are kept."""
+    race_margin: float = 0.0
 
     def build(self) -> dict[str, Forecaster]:
         return {name: build(name, options) for name, options in self.models}
@@ -51,19 +57,41 @@ def fleet_task(settings: Settings, names: Sequence[str], cutoffs: Sequence[date]
         settings.target.non_negative,
         settings.fleet.fit_seconds,
         settings.fleet.fit_megabytes,
+        settings.fleet.refit,
     )
     models = tuple((m.name, m.options) for m in settings.regional_models)
-    task = FleetTask(models, tuple(names), settings.time.season, plan, settings.fleet.isolation == "process")
+    task = FleetTask(
+        models,
+        tuple(names),
+        settings.time.season,
+        plan,
+        settings.fleet.isolation == "process",
+        (settings.fleet.warm_days, settings.fleet.warm_drift),
+        settings.fleet.race_margin,
+    )
     task.build()  # a model that cannot be built is refused here, not on the workers
     return task
 
 
-def run_fleet(frame: DataFrame, task: FleetTask, packs: int) -> DataFrame:
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier runs know. costs: region, seconds; models: region, model, artefact."""
+
+    costs: DataFrame | None = None
+    models: DataFrame | None = None
+
+
+NOTHING = Earlier()
+
+
+def run_fleet(frame: DataFrame, task: FleetTask, packs: int, earlier: Earlier = NOTHING) -> DataFrame:
     """Fit and back-test every model of every region of a learning frame.
 
     Returns long rows of two kinds: `forecast` (one per cutoff and day) and `model` (one per region and model).
     """
-    spread = in_packs(frame, packs)
+    if earlier.models is not None:
+        frame = _with_artefacts(frame, earlier.models)
+    spread = in_packs(frame, packs) if earlier.costs is None else packing.in_packs(frame, earlier.costs, packs)
     return spread.mapInPandas(functools.partial(_fit_pack, task=task), output_schema(task.plan.quantiles))
 
 
@@ -72,19 +100,16 @@ def score_fleet(frame: DataFrame, models: DataFrame, task: FleetTask, packs: int
 
     models: region, model, artefact (null = the fallback). Returns rows of kind `forecast`.
     """
-    stored = (
-        models.where(F.col("region") != "*")
-        .groupBy("region")
-        .agg(
-            F.to_json(F.map_from_entries(F.collect_list(F.struct("model", F.coalesce("artefact", F.lit("")))))).alias(
-                "artefacts"
-            )
-        )
-    )
-    first = frame.groupBy("region").agg(F.min("date").alias("date"))
-    carried = stored.join(first, "region")
-    spread = in_packs(frame.join(carried, ["region", "date"], "left"), packs)
+    spread = in_packs(_with_artefacts(frame, models.where(F.col("region") != "*")), packs)
     return spread.mapInPandas(functools.partial(_score_pack, task=task), output_schema(task.plan.quantiles))
+
+
+def _with_artefacts(frame: DataFrame, models: DataFrame) -> DataFrame:
+    """The frame, and on each region's first day the stored models: JSON of model -> artefact ("" for none)."""
+    pairs = F.collect_list(F.struct("model", F.coalesce("artefact", F.lit(""))))
+    stored = models.groupBy("region").agg(F.to_json(F.map_from_entries(pairs)).alias("artefacts"))
+    first = frame.groupBy("region").agg(F.min("date").alias("date"))
+    return frame.join(stored.join(first, "region"), ["region", "date"], "left")
 
 
 def output_schema(quantiles: Sequence[float]) -> StructType:
@@ -92,6 +117,7 @@ def output_schema(quantiles: Sequence[float]) -> StructType:
     texts = dict.fromkeys(("kind", "region", "model"), "string")
     values = dict.fromkeys(("y_hat", *map(quantile_column, quantiles)), "double")
     model = {"fallback_used": "string", "status": "string", "error": "string", "fit_seconds": "double", "n_fits": "int"}
+    model |= {"fit_kind": "string"}
     stored = {"parameters": "string", "artefact": "string"}
     return schema_of((texts | {"cutoff": "date", "date": "date", "horizon": "int"} | values | model | stored).items())
 
@@ -137,9 +163,23 @@ def _fit_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.D
     with _attempts(models, task) as attempt:
         for rows in whole_regions(batches):
             region = to_region(rows, task)
-            for name, model in models.items():
-                outcome = run_model(model, region, models[NAIVE], task.plan, attempt)
+            stored, race = _stored(rows), Race(task.race_margin)
+            for name, model in sorted(models.items(), key=_dear):
+                warm = WarmStart(json.loads(stored.get(name) or "null"), *task.warm)
+                outcome = run_model(model, region, models[NAIVE], task.plan, race.around(warm.around(attempt)))
+                outcome.fit_kind = warm.kind
                 yield outcome_rows(region.name, name, outcome, task.plan)
+
+
+def _dear(item: tuple[str, Forecaster]) -> bool:
+    """Models that are fitted anew at every cutoff come last: they race against the others."""
+    return not item[1].carries_forward
+
+
+def _stored(rows: pd.DataFrame) -> dict[str, str]:
+    """A region's stored models, model -> artefact."""
+    found: dict[str, str] = json.loads(rows["artefacts"].iloc[0] or "{}") if "artefacts" in rows else {}
+    return found
 
 
 def _score_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.DataFrame]:
@@ -147,7 +187,7 @@ def _score_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd
     with _attempts(models, task) as attempt:
         for rows in whole_regions(batches):
             region = to_region(rows, task)
-            stored: dict[str, str] = json.loads(rows["artefacts"].iloc[0] or "{}")
+            stored = _stored(rows)
             for name, model in models.items():
                 outcome = _scored(model, stored.get(name), region, models[NAIVE], (task.plan, attempt))
                 yield outcome_rows(region.name, name, outcome, task.plan)
@@ -183,6 +223,7 @@ def outcome_rows(region: str, model: str, outcome: Outcome, plan: Plan) -> pd.Da
             "error": [outcome.error],
             "fit_seconds": [outcome.seconds],
             "n_fits": [outcome.fits],
+            "fit_kind": [outcome.fit_kind],
             "parameters": [outcome.readable()],
             "artefact": [outcome.artefact()],
         }
