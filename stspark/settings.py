@@ -174,8 +174,8 @@ class Covariate(Section):
     column: str | None = None
     """Its column in the source or file, where that is named otherwise."""
     file: str | None = None
-    fill: float = 0.0
-    """Value of a region and day for which none is given."""
+    fill: float | None = 0.0
+    """Value of a region and day for which none is given; null: that is an error."""
 
 
 class Closed(Section):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from stspark.fleet.isolation import Child
 from stspark.fleet.race import Race
 from stspark.fleet.region import Outcome, run_model, stand_in, tried
 from stspark.fleet.warm import WarmStart
-from stspark.models.base import Forecast, Forecaster, Future, Series
+from stspark.models.base import Forecaster, Future, Series
 from stspark.models.regional.registry import build
 from stspark.names import NAIVE, quantile_column
 from stspark.settings import Settings
@@ -209,42 +210,36 @@ def _scored(
 
 
 def outcome_rows(region: str, model: str, outcome: Outcome, plan: Plan) -> pd.DataFrame:
-    """An outcome as rows of `output_schema`."""
-    columns = output_schema(plan.quantiles).fieldNames()
-    parts = [
-        _forecast_rows(cutoff, forecast, plan).assign(fallback_used=outcome.fallbacks.get(cutoff))
-        for cutoff, forecast in outcome.forecasts.items()
-    ]
-    status = pd.DataFrame(
-        {
-            "kind": ["model"],
-            "fallback_used": [outcome.fallbacks.get(plan.cutoffs[-1])],
-            "status": [outcome.status],
-            "error": [outcome.error],
-            "fit_seconds": [outcome.seconds],
-            "n_fits": [outcome.fits],
-            "fit_kind": [outcome.fit_kind],
-            "parameters": [outcome.readable()],
-            "artefact": [outcome.artefact()],
-        }
-    )
-    frame = pd.concat(
-        [*(p.reindex(columns=columns) for p in parts), status.reindex(columns=columns)], ignore_index=True
-    )
-    return frame.assign(region=region, model=model)
+    """An outcome as rows of `output_schema`: a forecast's rows, cutoff by cutoff, and last the model's own row.
 
-
-def _forecast_rows(cutoff: np.datetime64, forecast: Forecast, plan: Plan) -> pd.DataFrame:
-    steps = np.arange(1, len(forecast.mean) + 1)
-    made = {quantile_column(q): forecast.quantiles[:, i] for i, q in enumerate(plan.quantiles)}
-    dates = (cutoff + steps.astype("timedelta64[D]")).astype(object)
-    return pd.DataFrame(
-        {
-            "kind": "forecast",
-            "cutoff": cutoff.astype(object),
-            "date": dates,
-            "horizon": steps,
-            "y_hat": forecast.mean,
-            **made,
-        }
-    )
+    Built column by column: pandas' own way of joining frames costs more than a cheap model's fits.
+    """
+    made, h = outcome.forecasts, plan.horizon
+    cutoffs = np.repeat(np.array(list(made), dtype="datetime64[D]"), h)
+    steps = np.tile(np.arange(1, h + 1), len(made))
+    n = len(steps)
+    means = np.concatenate([f.mean for f in made.values()]) if made else np.empty(0)
+    quantiles = np.concatenate([f.quantiles for f in made.values()]) if made else np.empty((0, len(plan.quantiles)))
+    columns: dict[str, list[Any]] = {
+        "kind": ["forecast"] * n + ["model"],
+        "cutoff": [*cutoffs.astype(object), None],
+        "date": [*(cutoffs + steps.astype("timedelta64[D]")).astype(object), None],
+        "fallback_used": [outcome.fallbacks.get(c) for c in made for _ in range(h)],
+    }
+    columns["fallback_used"].append(outcome.fallbacks.get(plan.cutoffs[-1]))
+    own: dict[str, object] = {
+        "status": outcome.status,
+        "error": outcome.error,
+        "parameters": outcome.readable(),
+        "artefact": outcome.artefact(),
+        "fit_kind": outcome.fit_kind,
+    }
+    for name, value in own.items():
+        columns[name] = [*([None] * n), value]
+    numbers = {"horizon": steps, "y_hat": means}
+    numbers |= {quantile_column(q): quantiles[:, i] for i, q in enumerate(plan.quantiles)}
+    measured = {"fit_seconds": outcome.seconds, "n_fits": outcome.fits}
+    table = {name: np.append(values.astype(float), np.nan) for name, values in numbers.items()}
+    table |= {name: np.append(np.full(n, np.nan), value) for name, value in measured.items()}
+    frame = pd.DataFrame({"region": region, "model": model, **columns, **table})
+    return frame[output_schema(plan.quantiles).fieldNames()]
