@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from stspark.fleet.attempt import Plan, Region, attempt_here
+from stspark.fleet.origin import Origin
 from stspark.fleet.packing import longest_first
 from stspark.fleet.race import Race
 from stspark.fleet.region import run_model
@@ -170,3 +171,49 @@ def test_the_longest_pack_is_within_four_thirds_of_the_best(seed, packs):
     places = longest_first(seconds, packs)
     longest = max(sum(s for s, p in zip(seconds, places, strict=True) if p == k) for k in range(packs))
     assert longest <= 4 / 3 * max(sum(seconds) / packs, max(seconds)) + 1e-9
+
+
+@pytest.mark.parametrize("gap", [0, 3])
+def test_a_gap_is_left_out_of_what_decides_a_race(gap):
+    """A model that is right on the days that are judged stays in, wherever those begin."""
+    shop = region()
+    shop = replace(shop, series=replace(shop.series, y=np.arange(DAYS, dtype=float)))
+    last = START + DAYS - 1
+    cutoffs = tuple(last - 14 * k for k in (3, 2, 1, 0))
+    four = replace(plan(DAYS), cutoffs=cutoffs, origin=Origin(gap=gap), as_of=last)
+    race = Race(1.2)
+    run_model(Counting("late", late=gap), shop, SeasonalNaive(), four, race.around(attempt_here))
+    outcome = run_model(Counting(), shop, SeasonalNaive(), four, race.around(attempt_here))
+    assert (outcome.status, outcome.fits) == ("ok", 4)
+    for cutoff in cutoffs[:-1]:
+        first = int((cutoff - START).astype(int)) + 1 + gap
+        np.testing.assert_array_equal(outcome.forecasts[cutoff].mean, np.arange(first, first + HORIZON))
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Goes on counting; `late` days behind."""
+
+    name: str = "counting"
+    late: int = 0
+    min_length: ClassVar[int] = 1
+    carries_forward: ClassVar[bool] = False
+
+    def fit(self, history):
+        return {"last": float(history.y[-1])}
+
+    def predict(self, parameters, history, future, quantiles):
+        mean = parameters["last"] + 1 - self.late + np.arange(len(future), dtype=float)
+        return Forecast(mean, np.repeat(mean[:, None], len(quantiles), axis=1))
+
+
+@pytest.mark.parametrize("name", ["auto_ets", "theta"])
+def test_parameters_are_kept_beside_a_gap_too(name):
+    """What they are checked by ends on the first cutoff, whatever the gap."""
+    model, shop = build(name, {}), region()
+    last = START + DAYS - 1
+    gapped = replace(plan(DAYS), cutoffs=(last - 10, last), origin=Origin(gap=3), as_of=last)
+    earlier = model.fit(shop.series.until(last - 11))
+    warm = WarmStart(earlier, days=7, drift=1.5)
+    outcome = run_model(model, shop, SeasonalNaive(), gapped, warm.around(attempt_here))
+    assert (warm.kind, outcome.fits, outcome.status) == ("kept", 0, "ok")
