@@ -14,7 +14,7 @@ unexport QUERY
 unexport SPARK_HOME SPARK_CONF_DIR PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_SUBMIT_ARGS PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run analyse bench-fev bench-global test sql cluster lint wheel pins clean distclean environment bench-spatial bench-features
+.PHONY: help setup run analyse bench-fleet bench-fev bench-global test sql cluster lint wheel pins clean distclean environment bench-spatial bench-features
 
 help: ## this list
 	@echo 'make COMMAND [CONFIG=conf/DATASET.yaml] [ARGS="--as-of 2024-05-31 --set dotted.key=value"]'
@@ -31,6 +31,9 @@ test: environment ## all tests (PYTEST_ARGS="-k name", or -m "not slow")
 
 sql: environment ## a SQL prompt over the tables, or one answer (CONFIG=, QUERY="select ...")
 	@$(BIN)/spark-submit jobs/sql.py --config '$(CONFIG)' $(ARGS)
+
+bench-fleet: environment ## speed and accuracy of the fleet beside statsforecast and Fugue (ARGS=--short: minutes)
+	@$(BIN)/python -I bench/fleet.py $(ARGS)
 
 bench-fev: environment ## accuracy in fev-bench's protocol beside published figures (TASK=bench/fev/NAME.yaml)
 	@$(BIN)/python -m bench.fev --config '$(TASK)'

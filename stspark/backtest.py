@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from stspark.ensemble import spread as ensemble
 from stspark.features import learning
-from stspark.fleet import results, spread
+from stspark.fleet import earlier, results, spread
 from stspark.global_model import train_globals
 from stspark.names import NAIVE
 from stspark.session import slots
@@ -62,7 +62,11 @@ def fleet_says(job: Job, run: Run, frame: DataFrame, names: Sequence[str], cutof
     settings = job.settings
     task = spread.fleet_task(settings, names, cutoffs, run.as_of)
     packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
-    fleet = staged(job, f"fleet-{cutoffs[-1]}", spread.run_fleet(frame, task, packs))
+    before = spread.Earlier(
+        earlier.predicted_seconds(frame, [name for name, _ in task.models], job.store, run),
+        earlier.earlier_models(job.store, settings, run),
+    )
+    fleet = staged(job, f"fleet-{cutoffs[-1]}", spread.run_fleet(frame, task, packs, before))
     return Said(fleet.where("kind = 'forecast'").drop("status"), fleet.where("kind = 'model'"))
 
 

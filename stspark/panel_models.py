@@ -160,6 +160,7 @@ def _rows(name: str, attempt: Attempt, snapshot: Snapshot, file: Path) -> pd.Dat
         "fallback_used": None if attempt.status == "ok" else NAIVE,
         "fit_seconds": attempt.seconds,
         "n_fits": attempt.fits,
+        "fit_kind": None,
         "parameters": json.dumps(readable) if made else None,
         "artefact": str(file) if made else None,
     }

@@ -209,8 +209,8 @@ class Covariate(Section):
     column: str | None = None
     """Its column in the source or file, where that is named otherwise."""
     file: str | None = None
-    fill: float = 0.0
-    """Value of a region and day for which none is given."""
+    fill: float | None = 0.0
+    """Value of a region and day for which none is given; null: that is an error."""
 
 
 class Closed(Section):
@@ -303,6 +303,12 @@ class Fleet(Section):
     fit_megabytes: int = Field(default=2048, ge=64)
     isolation: Literal["process", "none"] = "process"
     """process: fits run in a child of the worker, which can be killed; none: in the worker itself."""
+    race_margin: float = Field(default=0, ge=0)
+    """Stop models that are refitted where their error exceeds this multiple of the best one's; 0 = never."""
+    warm_days: int = Field(default=0, ge=0)
+    """Keep parameters of an earlier run that are at most so old; 0 = fit everything in every run."""
+    warm_drift: float = Field(default=1.5, gt=0)
+    """Fit anew where kept parameters err by more than this factor of what their fit did."""
 
 
 class Training(Section):
@@ -433,7 +439,9 @@ class Settings(Section):
     def fingerprint(self) -> str:
         """Hash of what decides the numbers (not of where they are written)."""
         where = {"warehouse", "reports", "tracking_uri", "title", "fleet"}
-        text = json.dumps(self.model_dump(mode="json", exclude=where), sort_keys=True)
+        decides = self.model_dump(mode="json", exclude=where)
+        decides["fleet"] = self.fleet.model_dump(include={"race_margin", "warm_days", "warm_drift"})
+        text = json.dumps(decides, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def input_files(self) -> dict[str, Path]:

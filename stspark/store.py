@@ -174,7 +174,7 @@ class Store:
         self.versions_written[name] = self.version(name)
 
     def register(self) -> list[str]:
-        """Make `<dataset>.<table>` and `<dataset>.forecast_latest` known to this session's SQL; return the names."""
+        """Make `<dataset>.<table>` and the views of `<dataset>` known to this session's SQL; return the names."""
         database = self.home.rsplit("/", 1)[-1]
         self.spark.sql(f"create database if not exists `{database}`")
         there = [name for name in self.tables if self.exists(name)]
@@ -183,6 +183,9 @@ class Store:
         if {"forecasts", "runs"} <= set(there):
             self.spark.sql(f"create or replace view `{database}`.forecast_latest as {latest_query(database)}")
             there.append("forecast_latest")
+        if "models" in there:
+            self.spark.sql(f"create or replace view `{database}`.model_parameters as {parameters_query(database)}")
+            there.append("model_parameters")
         return there
 
     def _register_table(self, table: str, path: str) -> None:
@@ -232,6 +235,14 @@ def latest_query(database: str) -> str:
         f"where status = 'ok' and run_id in (select run_id from `{database}`.forecasts)"
     )
     return f"select * from `{database}`.forecasts where is_champion and run_id = ({newest})"
+
+
+def parameters_query(database: str) -> str:
+    """One row per run, region, model and parameter of `models`: as a number where it is one, and as text."""
+    return (
+        "select run_id, region, model, parameter, try_cast(text as double) as value, text "
+        f"from `{database}`.models lateral view explode(from_json(parameters, 'map<string,string>')) as parameter, text"
+    )
 
 
 def _retrying(write: Callable[[], T], name: str) -> T:

@@ -285,6 +285,7 @@ MODELS = Table(
         fallback_used="string: model that stands in for this one; null = none",
         fit_seconds="double: seconds spent on all fits and back-test forecasts of the pair",
         n_fits="int: fits in this run, back-test included",
+        fit_kind="string: full; with warm starts also kept, aged or drifted (both fitted anew)",
         parameters="string: parameters of the last fit (JSON), readable",
         artefact="string: the fitted model: JSON for regional models, a checkpoint's path for global ones",
     ),

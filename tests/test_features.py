@@ -405,6 +405,27 @@ def covered(spark, tmp_path_factory):
     return known.orderBy("date").toPandas(), past.orderBy("date").toPandas()
 
 
+@pytest.mark.parametrize(
+    ("values", "gap"),
+    [
+        pytest.param([1.0, 2.0, 3.0, None, None], None, id="all that is asked for"),
+        pytest.param([1.0, None, 3.0, 4.0, 5.0], 1, id="a hole in the past"),
+        pytest.param([1.0, 2.0, None, 4.0, 5.0], 2, id="the day ahead"),
+    ],
+)
+def test_a_covariate_without_fill_is_known_for_every_day_up_to_the_horizon(spark, values, gap):
+    """Two days of data, horizon 1: the calendar goes on for two days, the last of them may be unknown."""
+    days = [("a", day(k), value) for k, value in enumerate(values[:4])]
+    calendar = spark.createDataFrame(days, "region string, date date, promo double")
+    if gap is None:
+        covariates.require_values(calendar, ["promo"], horizon=1)
+        return
+    with pytest.raises(InputError) as caught:
+        covariates.require_values(calendar, ["promo"], horizon=1)
+    for words in ("covariates: 'promo'", "region a", str(day(gap)), "set `fill`"):
+        assert words in str(caught.value)
+
+
 def test_what_is_known_ahead_comes_from_the_panel_then_the_file_then_the_fill(covered):
     assert covered[0]["promo"].tolist() == [5.0, 6.0, -1.0, 4.0, -1.0]
     assert list(covered[0].columns) == ["region", "date", "promo"]  # nothing past-only ahead

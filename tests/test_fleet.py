@@ -17,7 +17,7 @@ import pytest
 from stspark.errors import ConfigError
 from stspark.fleet.attempt import Plan, Region
 from stspark.fleet.region import run_model
-from stspark.fleet.spread import FleetTask, fleet_task, outcome_rows, run_fleet, score_fleet
+from stspark.fleet.spread import Earlier, FleetTask, fleet_task, outcome_rows, run_fleet, score_fleet
 from stspark.models.base import Forecast, Future, Parameters, Series
 from stspark.models.regional.registry import build, known
 from stspark.models.regional.seasonal_naive import SeasonalNaive
@@ -396,6 +396,19 @@ def test_models_that_hang_crash_or_eat_memory_in_compiled_code_end_well(learning
 def test_the_number_of_packs_changes_no_number(learning, fleet):
     spread = run_fleet(learning, task(GOOD + BAD), 5).toPandas()
     pd.testing.assert_frame_equal(sorted_rows(spread), sorted_rows(fleet))
+
+
+def test_packs_by_cost_and_earlier_parameters_change_no_number_but_the_fits(spark, learning, fleet):
+    """Only what is older than the first cutoff is kept: here nothing is, so all is equal."""
+    regions = [r.region for r in learning.select("region").distinct().collect()]
+    costs = spark.createDataFrame([(r, float(len(r))) for r in regions], "region string, seconds double")
+    models = fleet.loc[fleet["kind"] == "model", ["region", "model", "artefact"]]
+    stored = spark.createDataFrame(
+        list(models.itertuples(index=False, name=None)), "region string, model string, artefact string"
+    )
+    rows = run_fleet(learning, task(GOOD), 2, Earlier(costs, stored)).toPandas()
+    pd.testing.assert_frame_equal(sorted_rows(rows), sorted_rows(fleet[fleet["model"].isin(GOOD)]))
+    assert (rows.loc[rows["kind"] == "model", "fit_kind"] == "full").all()
 
 
 def test_stored_models_score_to_what_they_forecast_when_they_were_fitted(spark, learning, fleet):

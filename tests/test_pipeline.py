@@ -374,9 +374,18 @@ def test_forecast_latest_is_the_champions(small_run, tables, registered):
     assert len(found) == 42
 
 
+def test_parameters_can_be_asked_for_in_sql(small_run, tables, registered):
+    query = f"select region, value from {registered}.model_parameters where model = 'auto_ets' and parameter = 'alpha'"
+    found = {row["region"]: row["value"] for row in small_run.spark.sql(query).collect()}
+    fitted = tables["models"].query("model == 'auto_ets' and status == 'ok'")
+    assert found == {row.region: json.loads(row.parameters)["alpha"] for row in fitted.itertuples()}
+    titles = f"select text from {registered}.model_parameters where model = 'auto_ets' and parameter = 'model'"
+    assert all(row["text"].startswith("ETS(A,") for row in small_run.spark.sql(titles).collect())
+
+
 def test_tables_are_found_by_their_names_in_sql(small_run, registered):
     found = {row["tableName"] for row in small_run.spark.sql(f"show tables in {registered}").collect()}
-    assert found >= {*CONTRACT, "calendar", "ingested_files", "forecast_latest"}
+    assert found >= {*CONTRACT, "calendar", "ingested_files", "forecast_latest", "model_parameters"}
 
 
 # Twice is once, and step by step is the same -------------------------------------------------------

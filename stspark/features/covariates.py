@@ -63,8 +63,29 @@ def add_known_future(calendar: DataFrame, panel: DataFrame | None, settings: Set
             )
             calendar = calendar.join(F.broadcast(file), ["region", "date"], "left")
             parts.append(F.col("_file_value"))
-        calendar = calendar.withColumn(covariate.name, F.coalesce(*parts, F.lit(covariate.fill))).drop("_file_value")
+        fill = F.lit(covariate.fill).cast("double")
+        calendar = calendar.withColumn(covariate.name, F.coalesce(*parts, fill)).drop("_file_value")
+    require_values(calendar, [c.name for c in wanted if c.fill is None], settings.time.horizon)
     return calendar
+
+
+def require_values(calendar: DataFrame, names: Sequence[str], horizon: int) -> None:
+    """InputError where one of these covariates lacks a value up to a horizon before the calendar's end.
+
+    The calendar goes on for two horizons after the data; the second one matters to late as-of days only.
+    """
+    if not names:
+        return
+    end = calendar.agg(F.date_sub(F.max("date"), horizon).alias("_end"))
+    gaps = calendar.join(F.broadcast(end)).where(F.col("date") <= F.col("_end"))
+    for name in names:
+        gap = gaps.where(F.col(name).isNull()).orderBy("date", "region").first()
+        if gap is not None:
+            raise InputError(
+                f"covariates: '{name}'",
+                f"has no value for region {gap['region']} on {gap['date']}",
+                "give it in the panel or the covariate's file, or set `fill` to the value that stands for none",
+            )
 
 
 def add_past_only(days: DataFrame, panel: DataFrame | None, settings: Settings) -> DataFrame:

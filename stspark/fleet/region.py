@@ -37,6 +37,7 @@ class Outcome:
     error: str | None = None
     seconds: float = 0.0
     fits: int = 0
+    fit_kind: str | None = None
 
     def note(self, status: str, error: str) -> None:
         """Keep the worst of what happened: failed, timeout, skipped, ok; of equals the first."""
@@ -76,6 +77,7 @@ def run_model(
         if made is None:
             stand_in(outcome, naive, region, cutoff, plan)
             continue
+        outcome.fits -= kept is None and not made.fitted
         outcome.forecasts[cutoff], outcome.parameters = made.forecast, made.parameters
     if plan.cutoffs[-1] in outcome.fallbacks:
         outcome.parameters = None

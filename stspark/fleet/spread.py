@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,14 @@ from pyspark.sql.types import StructType
 
 from stspark.columns import schema_of
 from stspark.features.learning import in_packs
+from stspark.fleet import packing
 from stspark.fleet.attempt import Attempt, Plan, Region, attempt_here
 from stspark.fleet.isolation import Child
 from stspark.fleet.origin import Origin
+from stspark.fleet.race import Race
 from stspark.fleet.region import Outcome, run_model, stand_in, tried
-from stspark.models.base import Forecast, Forecaster, Future, Series
+from stspark.fleet.warm import WarmStart
+from stspark.models.base import Forecaster, Future, Series
 from stspark.models.regional.registry import build
 from stspark.names import NAIVE, quantile_column
 from stspark.settings import Backtest, Settings
@@ -38,6 +42,9 @@ class FleetTask:
     season: int
     plan: Plan
     isolated: bool = True
+    warm: tuple[int, float] = (0, 1.0)
+    """Age in days and drift up to which earlier parameters are kept."""
+    race_margin: float = 0.0
 
     def build(self) -> dict[str, Forecaster]:
         return {name: build(name, options) for name, options in self.models}
@@ -66,17 +73,38 @@ def fleet_task(
         None if as_of is None else np.datetime64(as_of, "D"),
     )
     models = tuple((m.name, m.options) for m in settings.regional_models)
-    task = FleetTask(models, tuple(names), settings.time.season, plan, settings.fleet.isolation == "process")
+    task = FleetTask(
+        models,
+        tuple(names),
+        settings.time.season,
+        plan,
+        settings.fleet.isolation == "process",
+        (settings.fleet.warm_days, settings.fleet.warm_drift),
+        settings.fleet.race_margin,
+    )
     task.build()  # a model that cannot be built is refused here, not on the workers
     return task
 
 
-def run_fleet(frame: DataFrame, task: FleetTask, packs: int) -> DataFrame:
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier runs know. costs: region, seconds; models: region, model, artefact."""
+
+    costs: DataFrame | None = None
+    models: DataFrame | None = None
+
+
+NOTHING = Earlier()
+
+
+def run_fleet(frame: DataFrame, task: FleetTask, packs: int, earlier: Earlier = NOTHING) -> DataFrame:
     """Fit and back-test every model of every region of a learning frame.
 
     Returns long rows of two kinds: `forecast` (one per cutoff and day) and `model` (one per region and model).
     """
-    spread = in_packs(frame, packs)
+    if earlier.models is not None:
+        frame = _with_artefacts(frame, earlier.models)
+    spread = in_packs(frame, packs) if earlier.costs is None else packing.in_packs(frame, earlier.costs, packs)
     return spread.mapInPandas(functools.partial(_fit_pack, task=task), output_schema(task.plan.quantiles))
 
 
@@ -85,19 +113,16 @@ def score_fleet(frame: DataFrame, models: DataFrame, task: FleetTask, packs: int
 
     models: region, model, artefact (null = the fallback). Returns rows of kind `forecast`.
     """
-    stored = (
-        models.where(F.col("region") != "*")
-        .groupBy("region")
-        .agg(
-            F.to_json(F.map_from_entries(F.collect_list(F.struct("model", F.coalesce("artefact", F.lit("")))))).alias(
-                "artefacts"
-            )
-        )
-    )
-    first = frame.groupBy("region").agg(F.min("date").alias("date"))
-    carried = stored.join(first, "region")
-    spread = in_packs(frame.join(carried, ["region", "date"], "left"), packs)
+    spread = in_packs(_with_artefacts(frame, models.where(F.col("region") != "*")), packs)
     return spread.mapInPandas(functools.partial(_score_pack, task=task), output_schema(task.plan.quantiles))
+
+
+def _with_artefacts(frame: DataFrame, models: DataFrame) -> DataFrame:
+    """The frame, and on each region's first day the stored models: JSON of model -> artefact ("" for none)."""
+    pairs = F.collect_list(F.struct("model", F.coalesce("artefact", F.lit(""))))
+    stored = models.groupBy("region").agg(F.to_json(F.map_from_entries(pairs)).alias("artefacts"))
+    first = frame.groupBy("region").agg(F.min("date").alias("date"))
+    return frame.join(stored.join(first, "region"), ["region", "date"], "left")
 
 
 def output_schema(quantiles: Sequence[float]) -> StructType:
@@ -105,6 +130,7 @@ def output_schema(quantiles: Sequence[float]) -> StructType:
     texts = dict.fromkeys(("kind", "region", "model"), "string")
     values = dict.fromkeys(("y_hat", *map(quantile_column, quantiles)), "double")
     model = {"fallback_used": "string", "status": "string", "error": "string", "fit_seconds": "double", "n_fits": "int"}
+    model |= {"fit_kind": "string"}
     stored = {"parameters": "string", "artefact": "string"}
     return schema_of((texts | {"cutoff": "date", "date": "date", "horizon": "int"} | values | model | stored).items())
 
@@ -151,9 +177,23 @@ def _fit_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.D
     with _attempts(models, task) as attempt:
         for rows in whole_regions(batches):
             region = to_region(rows, task)
-            for name, model in models.items():
-                outcome = run_model(model, region, models[NAIVE], task.plan, attempt)
+            stored, race = _stored(rows), Race(task.race_margin)
+            for name, model in sorted(models.items(), key=_dear):
+                warm = WarmStart(json.loads(stored.get(name) or "null"), *task.warm)
+                outcome = run_model(model, region, models[NAIVE], task.plan, race.around(warm.around(attempt)))
+                outcome.fit_kind = warm.kind
                 yield outcome_rows(region.name, name, outcome, task.plan)
+
+
+def _dear(item: tuple[str, Forecaster]) -> bool:
+    """Models that are fitted anew at every cutoff come last: they race against the others."""
+    return not item[1].carries_forward
+
+
+def _stored(rows: pd.DataFrame) -> dict[str, str]:
+    """A region's stored models, model -> artefact."""
+    found: dict[str, str] = json.loads(rows["artefacts"].iloc[0] or "{}") if "artefacts" in rows else {}
+    return found
 
 
 def _score_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.DataFrame]:
@@ -161,7 +201,7 @@ def _score_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd
     with _attempts(models, task) as attempt:
         for rows in whole_regions(batches):
             region = to_region(rows, task)
-            stored: dict[str, str] = json.loads(rows["artefacts"].iloc[0] or "{}")
+            stored = _stored(rows)
             for name, model in models.items():
                 outcome = _scored(model, stored.get(name), region, models[NAIVE], (task.plan, attempt))
                 yield outcome_rows(region.name, name, outcome, task.plan)
@@ -183,41 +223,37 @@ def _scored(
 
 
 def outcome_rows(region: str, model: str, outcome: Outcome, plan: Plan) -> pd.DataFrame:
-    """An outcome as rows of `output_schema`."""
-    columns = output_schema(plan.quantiles).fieldNames()
-    parts = [
-        _forecast_rows(cutoff, forecast, plan).assign(fallback_used=outcome.fallbacks.get(cutoff))
-        for cutoff, forecast in outcome.forecasts.items()
-    ]
-    status = pd.DataFrame(
-        {
-            "kind": ["model"],
-            "fallback_used": [outcome.fallbacks.get(plan.cutoffs[-1])],
-            "status": [outcome.status],
-            "error": [outcome.error],
-            "fit_seconds": [outcome.seconds],
-            "n_fits": [outcome.fits],
-            "parameters": [outcome.readable()],
-            "artefact": [outcome.artefact()],
-        }
-    )
-    frame = pd.concat(
-        [*(p.reindex(columns=columns) for p in parts), status.reindex(columns=columns)], ignore_index=True
-    )
-    return frame.assign(region=region, model=model)
+    """An outcome as rows of `output_schema`: a forecast's rows, cutoff by cutoff, and last the model's own row.
 
-
-def _forecast_rows(cutoff: np.datetime64, forecast: Forecast, plan: Plan) -> pd.DataFrame:
-    steps = plan.gap(cutoff) + np.arange(1, len(forecast.mean) + 1)
-    made = {quantile_column(q): forecast.quantiles[:, i] for i, q in enumerate(plan.quantiles)}
-    dates = (cutoff + steps.astype("timedelta64[D]")).astype(object)
-    return pd.DataFrame(
-        {
-            "kind": "forecast",
-            "cutoff": cutoff.astype(object),
-            "date": dates,
-            "horizon": steps,
-            "y_hat": forecast.mean,
-            **made,
-        }
-    )
+    Built column by column: pandas' own way of joining frames costs more than a cheap model's fits.
+    """
+    made, h = outcome.forecasts, plan.horizon
+    cutoffs = np.repeat(np.array(list(made), dtype="datetime64[D]"), h)
+    gaps = np.array([plan.gap(cutoff) for cutoff in made], dtype=int)
+    steps = np.repeat(gaps, h) + np.tile(np.arange(1, h + 1), len(made))
+    n = len(steps)
+    means = np.concatenate([f.mean for f in made.values()]) if made else np.empty(0)
+    quantiles = np.concatenate([f.quantiles for f in made.values()]) if made else np.empty((0, len(plan.quantiles)))
+    columns: dict[str, list[Any]] = {
+        "kind": ["forecast"] * n + ["model"],
+        "cutoff": [*cutoffs.astype(object), None],
+        "date": [*(cutoffs + steps.astype("timedelta64[D]")).astype(object), None],
+        "fallback_used": [outcome.fallbacks.get(c) for c in made for _ in range(h)],
+    }
+    columns["fallback_used"].append(outcome.fallbacks.get(plan.cutoffs[-1]))
+    own: dict[str, object] = {
+        "status": outcome.status,
+        "error": outcome.error,
+        "parameters": outcome.readable(),
+        "artefact": outcome.artefact(),
+        "fit_kind": outcome.fit_kind,
+    }
+    for name, value in own.items():
+        columns[name] = [*([None] * n), value]
+    numbers = {"horizon": steps, "y_hat": means}
+    numbers |= {quantile_column(q): quantiles[:, i] for i, q in enumerate(plan.quantiles)}
+    measured = {"fit_seconds": outcome.seconds, "n_fits": outcome.fits}
+    table = {name: np.append(values.astype(float), np.nan) for name, values in numbers.items()}
+    table |= {name: np.append(np.full(n, np.nan), value) for name, value in measured.items()}
+    frame = pd.DataFrame({"region": region, "model": model, **columns, **table})
+    return frame[output_schema(plan.quantiles).fieldNames()]
