@@ -9,6 +9,8 @@ import numpy as np
 from stspark.models.base import Floats, Forecast, Future, Parameters, Series
 from stspark.models.regional.empirical import empirical_forecast, error_facts
 
+RECENT = 182
+"""Days whose errors make the quantiles: a level that has grown erred otherwise before."""
 Smoother = Callable[[Floats], tuple[float, Floats]]
 """y [n], not negative -> its level for all days ahead, and fitted values [n] (NaN where there is none)."""
 
@@ -38,7 +40,8 @@ def facts(model: str, history: Series, smoother: Smoother) -> Parameters:
 
 
 def flat_forecast(history: Series, future: Future, quantiles: Sequence[float], smoother: Smoother) -> Forecast:
-    """The level on every day; quantiles from the errors that the fitted values made."""
+    """The level on every day; quantiles from the errors that the fitted values made lately."""
     y = demand(history)
     level, fitted = smoother(y)
-    return empirical_forecast(np.full(len(future), level), (y - fitted)[history.observed], quantiles)
+    errors = (y - fitted)[-RECENT:][history.observed[-RECENT:]]
+    return empirical_forecast(np.full(len(future), level), errors, quantiles)

@@ -32,7 +32,7 @@ class Linear:
     yearly_terms: int = 3
     yearly_from: float = 1.5
     half_life: float = 180.0
-    level_days: int = 28
+    level_days: int = 14
     log: bool = True
 
     name: ClassVar[str] = "linear"
