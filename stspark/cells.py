@@ -78,8 +78,8 @@ def table(cells: pd.Series[str]) -> pd.DataFrame:
 
 def register(spark: SparkSession) -> None:
     """Make hexagon_cell(lat, lng, resolution) and square_cell(lat, lng, km) known to this session's SQL."""
-    spark.udf.register("hexagon_cell", F.udf(hexagon_of_text, "string"))
-    spark.udf.register("square_cell", F.udf(square_of_text, "string"))
+    spark.udf.register("hexagon_cell", F.udf(hexagon_of_text, "string", useArrow=False))
+    spark.udf.register("square_cell", F.udf(square_of_text, "string", useArrow=False))
 
 
 def hexagon_of_text(lat: object, lng: object, resolution: object) -> str | None:
