@@ -7,7 +7,7 @@ CHAMPION = "champion"
 """The region's chosen model, where a table or metric speaks of it as one."""
 COMBINATION = "combination"
 """The weighted mean of all models, as a model of its own."""
-NETWORKS = ("stcnn", "stcnn_plain", "lstm", "gru")
+NETWORKS = ("stcnn", "stcnn_plain", "lstm", "gru", "transformer")
 """Global models that ranks train together."""
 PANEL_MODELS = ("sar", "dynamic_sar", "stv")
 """Global models that one process fits."""

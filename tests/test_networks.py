@@ -16,7 +16,8 @@ from stspark.models.deep.network import Shape
 from stspark.models.deep.newcomers import settle_newcomers
 from stspark.models.deep.registry import NETWORKS, build_ensemble
 from stspark.models.deep.stcnn import STCNN, STCNNConfig
-from stspark.models.deep.windows import fit_scaler, make_inputs
+from stspark.models.deep.transformer import Transformer, TransformerConfig
+from stspark.models.deep.windows import fit_scaler, known_width, make_inputs, past_width
 from stspark.names import GLOBAL_MODELS
 from stspark.training_loop import train_rank
 from stspark.training_plan import Launch, TrainingConfig
@@ -24,6 +25,7 @@ from stspark.training_plan import Launch, TrainingConfig
 SMALL = {
     "stcnn": STCNNConfig(channels=8, embedding=2),
     **{name: NETWORKS[name].config(channels=8) for name in ("stcnn_plain", "lstm", "gru")},
+    "transformer": TransformerConfig(weeks=4, embedding=2),
 }
 
 
@@ -124,25 +126,44 @@ def test_it_stops_when_held_out_days_gain_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_without_a_kernel_across_it_does_not_depend_on_the_order_of_regions(seed):
+@pytest.mark.parametrize(("build", "config"), [
+    pytest.param(STCNN, STCNNConfig(channels=8, across=1, dropout=0.0), id="stcnn without a kernel across"),
+    pytest.param(Transformer, TransformerConfig(weeks=2, dropout=0.0), id="transformer"),
+])  # fmt: skip
+def test_it_does_not_depend_on_the_order_of_regions(seed, build, config):
     """Regions permuted, and W, and the regions' own parameters along with them: the forecasts are permuted."""
     torch.manual_seed(seed)
-    shape = Shape(5, 6, 3, HORIZON, (0.1, 0.5, 0.9), calendar=1)
+    shape = Shape(5, past_width(1), known_width(1), HORIZON, (0.1, 0.5, 0.9), calendar=known_width(0))
     weights, order = torch.rand(5, 5), torch.randperm(5)
-    config = STCNNConfig(channels=8, across=1, dropout=0.0)
-    network = STCNN(shape, config, weights)
+    network = build(shape, config, weights)
     for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    moved = STCNN(shape, config, weights[order][:, order])
+        torch.nn.init.normal_(parameter, std=0.3)
+    moved = build(shape, config, weights[order][:, order])
     moved.load_state_dict(network.state_dict())
     for parameter in moved.by_region():
         parameter.data.copy_(parameter.data[order])
-    past, known = torch.randn(1, 6, config.context + 4, 5), torch.randn(1, 4 + HORIZON - 1, 5, 3)
-    base = torch.randn(1, 4, HORIZON, 5)
+    past = torch.randn(1, shape.past, network.context + 4, 5)
+    known, base = torch.randn(1, 4 + HORIZON - 1, 5, shape.known), torch.randn(1, 4, HORIZON, 5)
     expected = network(past, known, base)[:, :, :, order]
     torch.testing.assert_close(
         moved(past[..., order], known[:, :, order], base[..., order]), expected, rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("origins", [1, 3, 7, 8, 20])
+def test_the_transformer_reads_nothing_after_an_origin(origins):
+    """Origins of one weekday share their tokens: the last day must reach the last origin alone."""
+    torch.manual_seed(0)
+    shape = Shape(2, past_width(1), known_width(1), HORIZON, (0.5,), calendar=known_width(0))
+    network = Transformer(shape, TransformerConfig(weeks=3), torch.eye(2)).eval()
+    past = torch.randn(1, shape.past, network.context + origins, 2)
+    other = past.clone()
+    other[:, :, -1] += 1.0
+    changed = (network.encode(past) != network.encode(other)).any(-1)[0]  # [T, R]
+    assert changed[-1].all()
+    assert not changed[:-1].any()
+    first = network.encode(past[:, :, : network.context + 1])[:, 0]
+    torch.testing.assert_close(network.encode(past)[:, 0], first)
 
 
 def test_what_is_switched_off_has_no_parameters():

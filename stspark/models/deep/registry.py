@@ -14,11 +14,12 @@ from stspark.models.deep.network import Network, Shape, quantile_levels
 from stspark.models.deep.recurrent import GRU, LSTM, RecurrentConfig
 from stspark.models.deep.stcnn import STCNN, STCNNConfig
 from stspark.models.deep.stcnn_plain import PlainConfig, PlainSTCNN
+from stspark.models.deep.transformer import Transformer, TransformerConfig
 from stspark.models.deep.windows import known_width, past_width
 from stspark.options import typed
 from stspark.snapshot import Floats, Manifest
 
-NetworkConfig = STCNNConfig | PlainConfig | RecurrentConfig
+NetworkConfig = STCNNConfig | PlainConfig | RecurrentConfig | TransformerConfig
 
 
 class Build(Protocol):
@@ -46,11 +47,15 @@ STCNN_TRAINING = {
 }
 """Long windows share their context, a high rate needs few epochs: what pays for the other seeds."""
 
+TRANSFORMER_TRAINING = {"epochs": 30, "window": 56, "batch": 2, "learning_rate": 2e-3}
+"""Long windows share their year of context."""
+
 NETWORKS: Mapping[str, Kind] = {
     "stcnn": Kind(STCNNConfig, STCNN, STCNN_TRAINING),
     "stcnn_plain": Kind(PlainConfig, PlainSTCNN),
     "lstm": Kind(RecurrentConfig, LSTM),
     "gru": Kind(RecurrentConfig, GRU),
+    "transformer": Kind(TransformerConfig, Transformer, TRANSFORMER_TRAINING),
 }
 """Their names are names.NETWORKS."""
 
