@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from stspark import panel_models, training
+from stspark import boosting, panel_models, training
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
 from stspark.models.deep.registry import NETWORKS, network_config, network_options
@@ -79,7 +79,8 @@ def score_globals(job: Job, run: Run, models: DataFrame, naive: DataFrame) -> li
 
 def _train_panels(job: Job, run: Run, naive: DataFrame, cutoffs: Sequence[date]) -> Trained:
     """All panel models in one stage; one that fails leaves its row and the naive's forecasts."""
-    fitted = panel_models.fit_panels(job.spark, _panel_task(job, run, cutoffs))
+    task = boosting.fitted_before(job.spark, _panel_task(job, run, cutoffs), job.settings.training.processes)
+    fitted = panel_models.fit_panels(job.spark, task)
     rows = staged(job, "panel_models", fitted)
     models = panel_models.model_rows(rows)
     for bad in models.where("status != 'ok'").select("model", "status", "error").toLocalIterator():

@@ -14,7 +14,7 @@ from bench.fev.metrics import Losses, mean_losses, seasonal_scale, window_losses
 from bench.fev.naive import seasonal_naive
 from bench.fev.panel import Panel
 from bench.fev.task import Task
-from stspark.models.panel.boosted.model import BoostedTrees
+from stspark.models.panel.registry import build
 
 NAIVE = "seasonal_naive"
 Floats = NDArray[np.float64]
@@ -49,7 +49,8 @@ def run_naive(task: Task, panel: Panel) -> Result:
 
 def run_model(label: str, task: Task, panel: Panel) -> Result:
     """The global model that the task calls `label`, fitted anew at every cutoff on what was known then."""
-    model = BoostedTrees(**task.models[label])
+    options = dict(task.models[label])
+    model = build(str(options.pop("name", label)), options)
 
     def forecast(k: int) -> Floats:
         known = panel.snapshot.known_on(task.cutoffs[k])

@@ -43,7 +43,7 @@ class Task(BaseModel):
     quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     seed: int = 1
     models: dict[str, dict[str, Any]] = {}
-    """Boosted trees to run beside the seasonal naive: name in the table, options. The first is the line at the end."""
+    """Panel models to run beside the naive: label, its options and `name`. The line at the end is the first one's."""
     published: tuple[Published, ...] = ()
 
     @property

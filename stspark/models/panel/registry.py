@@ -10,6 +10,7 @@ from stspark.names import PANEL_PREFIX
 
 _HERE = "stspark.models.panel"
 _MODELS = {
+    "boosted_trees": f"{_HERE}.boosted.model:BoostedTrees",
     "sar": f"{_HERE}.dynamic_sar:Sar",
     "dynamic_sar": f"{_HERE}.dynamic_sar:DynamicSar",
     "stv": f"{_HERE}.stv:Stv",

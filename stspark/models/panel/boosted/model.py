@@ -8,9 +8,13 @@ loss). Several boosters' quantiles are averaged and sorted, so they do not cross
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xgboost
@@ -31,17 +35,20 @@ class BoostedTrees:
 
     rows: that one booster learns from, at most; boosters: that are averaged; rounds, learning_rate, leaves: of each;
     columns, sample: share of features that a split and of rows that a tree looks at; half_life: days after which a
-    row weighs half; shrink_last_year: how much of last year's change is taken for granted (0 … 1).
+    row weighs half; distributed: executors make the rows and grow each tree together (stspark.boosting), which then
+    says by `fitted` in which folder the parameters of each cutoff lie.
     """
 
     rows: int = 10_000
     boosters: int = 3
     rounds: int = 150
     learning_rate: float = 0.07
-    leaves: int = 15
+    leaves: int = 31
     columns: float = 0.2
     sample: float = 0.5
-    half_life: float = 365.0
+    half_life: float = 3650.0
+    distributed: bool = False
+    fitted: str = ""
 
     def __post_init__(self) -> None:
         for name in ("rows", "boosters", "rounds", "learning_rate", "half_life"):
@@ -65,18 +72,33 @@ class BoostedTrees:
         return False
 
     def fit(self, panel: Snapshot) -> Parameters:
-        ordered, _ = by_name(panel)
-        names = ordered.manifest.regions
-        used = _varying(ordered)
-        design = Design(ordered, np.arange(len(names), dtype=np.float64), used)
-        levels = sorted({*panel.manifest.quantiles, MEDIAN})
-        seeds = [1000 * panel.manifest.seed + k for k in range(self.boosters)]
-        samples = (draw(design, self.rows, self.half_life, seed) for seed in seeds)
-        trained = [self._train(s, levels, seed) for s, seed in zip(samples, seeds, strict=True)]
+        if self.fitted:
+            return self._fitted_before(panel.manifest.day(len(panel.y) - 1))
+        design = learning_design(panel)
+        trained = [
+            self._train(draw(design, self.rows, self.half_life, seed), levels(panel), seed)
+            for seed in self.seeds(panel.manifest.seed)
+        ]
+        return self.parameters(design, trained)
+
+    def _fitted_before(self, cutoff: date) -> Parameters:
+        file = Path(self.fitted) / f"{cutoff}.json"
+        if not file.exists():
+            raise ValueError(f"the executors' training left nothing for cutoff {cutoff}; its log says why")
+        kept: Parameters = json.loads(file.read_text(encoding="utf-8"))
+        return kept
+
+    def seeds(self, seed: int) -> list[int]:
+        """One seed for each booster's rows and trees."""
+        return [1000 * seed + k for k in range(self.boosters)]
+
+    def parameters(self, design: Design, trained: Sequence[xgboost.Booster]) -> Parameters:
+        """What is kept of boosters that learned from this design."""
+        manifest = design.panel.manifest
         return {
-            "regions": list(names),
-            "covariates": [panel.manifest.covariates[k] for k in used],
-            "quantiles": levels,
+            "regions": list(manifest.regions),
+            "covariates": [manifest.covariates[k] for k in design.covariates],
+            "quantiles": levels(design.panel),
             "rounds": self.rounds,
             "state": [pack(booster) for booster in trained],
         }
@@ -96,10 +118,11 @@ class BoostedTrees:
         y = from_learnt(z, design.level[-1][:, None, None])
         return np.where(ordered.alive[-1][:, None, None], y, np.nan)[back]
 
-    def _train(self, sample: Sample, levels: Sequence[float], seed: int) -> xgboost.Booster:
-        options = {
+    def training_options(self, wanted: Sequence[float], seed: int) -> dict[str, Any]:
+        """xgboost's own parameters for a booster of these quantiles."""
+        return {
             "objective": "reg:quantileerror",
-            "quantile_alpha": list(levels),
+            "quantile_alpha": list(wanted),
             "tree_method": "hist",
             "grow_policy": "lossguide",
             "max_depth": 0,
@@ -109,11 +132,24 @@ class BoostedTrees:
             "min_child_weight": 10,
             "colsample_bynode": self.columns,
             "subsample": self.sample,
-            "nthread": 1,
             "seed": seed,
         }
+
+    def _train(self, sample: Sample, wanted: Sequence[float], seed: int) -> xgboost.Booster:
+        options = self.training_options(wanted, seed) | {"nthread": 1}
         matrix = xgboost.QuantileDMatrix(sample.x, sample.z, weight=sample.weight, max_bin=BINS, nthread=1)
         return xgboost.train(options, matrix, self.rounds)
+
+
+def learning_design(panel: Snapshot) -> Design:
+    """Features of a panel to learn from: regions in order of their names, numbered by it; covariates that vary."""
+    ordered, _ = by_name(panel)
+    return Design(ordered, np.arange(len(ordered.manifest.regions), dtype=np.float64), _varying(ordered))
+
+
+def levels(panel: Snapshot) -> list[float]:
+    """The quantiles that are learned: those wanted, and the median for the point forecast."""
+    return sorted({*panel.manifest.quantiles, MEDIAN})
 
 
 def by_name(panel: Snapshot) -> tuple[Snapshot, list[int]]:
@@ -149,4 +185,5 @@ def unpack(text: str) -> xgboost.Booster:
 
 def _varying(panel: Snapshot) -> tuple[int, ...]:
     """Positions of the covariates that are not one and the same value wherever they are known."""
-    return tuple(k for k in range(panel.covariates.shape[2]) if len(np.unique(panel.covariates[:, :, k])) > 1)
+    columns = (panel.covariates[:, :, k] for k in range(panel.covariates.shape[2]))
+    return tuple(k for k, c in enumerate(columns) if len(np.unique(c[~np.isnan(c)])) > 1)

@@ -8,6 +8,7 @@ import numpy as np
 
 from stspark.models.base import Floats
 from stspark.models.panel.boosted.features import LEVEL_DAYS, Design
+from stspark.models.panel.boosted.rolling import days_at
 from stspark.models.panel.boosted.transform import to_learn
 
 ORIGIN_STEP = 7
@@ -33,25 +34,23 @@ def draw(design: Design, most: int, half_life: float, seed: int) -> Sample:
 
     Raise ValueError where the history is too short for a single row.
     """
-    rng = np.random.default_rng(seed)
     days, horizon = len(design.y), design.panel.manifest.horizon
-    regions = design.y.shape[1]
     chosen = origins(days)
-    share = min(1.0, most / max(1, len(chosen) * regions * horizon))
-    parts: list[tuple[Floats, Floats, Floats]] = []
-    for origin in chosen:
-        picked = rng.random((regions, horizon)) < share
-        ahead = design.y[origin + 1 : origin + 1 + horizon].T  # [R, ≤ H]
-        truth = np.full((regions, horizon), np.nan)
-        truth[:, : ahead.shape[1]] = ahead
-        level = design.level[origin]
-        ready = design.age[origin] >= ORIGIN_STEP
-        use = picked & ~np.isnan(truth) & ready[:, None]
-        if use.any():
-            z = to_learn(truth, level[:, None])[use]
-            weight = np.full(len(z), 0.5 ** ((days - 1 - origin) / half_life))
-            parts.append((design.rows(origin)[use], z, weight))
-    if not parts:
+    share = min(1.0, most / max(1, len(chosen) * design.y.shape[1] * horizon))
+    parts = [seen_from(design, origin, share, half_life, seed) for origin in chosen]
+    if not sum(len(part.z) for part in parts):
         raise ValueError(f"{days} days of history give no example to learn from")
-    x, z, weight = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    x, z, weight = (np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "z", "weight"))
     return Sample(x, z, weight)
+
+
+def seen_from(design: Design, origin: int, share: float, half_life: float, seed: int) -> Sample:
+    """The rows of one origin, this share of them; they do not depend on which other origins are drawn."""
+    days, horizon, regions = len(design.y), design.panel.manifest.horizon, design.y.shape[1]
+    picked = np.random.default_rng((seed, days - origin)).random((regions, horizon)) < share
+    truth = days_at(design.y, origin + np.arange(1, horizon + 1)).T  # [R, H]
+    ready = design.age[origin] >= ORIGIN_STEP
+    use = picked & ~np.isnan(truth) & ready[:, None]
+    x = design.rows(origin)[use]
+    z = to_learn(truth, design.level[origin][:, None])[use]
+    return Sample(x, z, np.full(len(z), 0.5 ** ((days - 1 - origin) / half_life)))
