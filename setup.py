@@ -23,7 +23,7 @@ REQUIRED = [
     "shapely",  # which polygons of regions touch
     "statsmodels",  # tests of stationarity, season and remainder in the diagnostics
     "prophet",  # the Prophet model
-    "torch",  # the global network, ST-CNN
+    "torch",  # the global networks
     "xgboost",  # boosted trees over all regions; distributed by xgboost.spark (Apache-2.0)
     "safetensors",  # network weights in a file that cannot run code
     "mlflow",  # one run per job run; the model registry
@@ -47,6 +47,14 @@ DEVELOPMENT = [
     "wheel",  # the same
 ]
 
+CHRONOS = [
+    "chronos-forecasting",  # loads published Chronos-Bolt and Chronos-2 checkpoints (Apache-2.0)
+]
+
+TIMESFM = [
+    "transformers",  # loads published TimesFM checkpoints (Apache-2.0)
+]
+
 version = re.search(r'^__version__ = "(.+)"', (HERE / "stspark" / "__init__.py").read_text(encoding="utf-8"), re.M)
 
 setup(
@@ -58,5 +66,5 @@ setup(
     packages=find_packages(include=["stspark", "stspark.*"]),
     package_data={"": ["py.typed", "*.csv", "*.json", "*.html", "*.css", "*.js", "*.sql"]},
     install_requires=REQUIRED,
-    extras_require={"dev": DEVELOPMENT},
+    extras_require={"dev": DEVELOPMENT, "chronos": CHRONOS, "timesfm": TIMESFM},
 )

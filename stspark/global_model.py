@@ -16,7 +16,9 @@ from pyspark.sql import functions as F
 from stspark import boosting, panel_models, training
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
+from stspark.models.deep.pretrained import check_pretrained
 from stspark.models.deep.registry import NETWORKS, network_config, network_options
+from stspark.models.deep.transformer import TransformerConfig
 from stspark.models.panel.registry import build as build_panel
 from stspark.names import NAIVE
 from stspark.options import typed
@@ -167,7 +169,13 @@ def training_config(settings: Settings, model: Model) -> TrainingConfig:
     given |= NETWORKS[model.name].training
     rest = {key: value for key, value in model.options.items() if key not in network}
     inner = network_config(model.name, {key: value for key, value in model.options.items() if key in network}, where)
-    return dataclasses.replace(typed(TrainingConfig, given | rest, where), network=inner)
+    made = dataclasses.replace(typed(TrainingConfig, given | rest, where), network=inner)
+    if not made.pretrained:
+        return made
+    if not isinstance(inner, TransformerConfig):
+        raise ConfigError(f"{where}.pretrained", f"{model.name} has no pretraining", "leave it out; transformer has")
+    check_pretrained(made.pretrained, inner.size, f"{where}.pretrained")
+    return dataclasses.replace(made, pretrained=str(local_path(made.pretrained)))
 
 
 def write_panel(job: Job, run: Run, frame: DataFrame, path: str) -> None:

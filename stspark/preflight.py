@@ -25,6 +25,10 @@ def prepare(settings: Settings) -> None:
 
         for model in settings.networks:
             training_config(settings, model)
+    if settings.pretrain:
+        from stspark.pretraining import pretrain_config
+
+        pretrain_config(settings)
     if settings.simulate:
         options = settings.simulate if isinstance(settings.simulate, dict) else {}
         _simulate(Path(settings.source.path).parent, settings.seed, typed(Shop, options, "simulate"))

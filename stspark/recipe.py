@@ -28,7 +28,18 @@ def cleaning(settings: Settings, user_key: str) -> str:
 
 def features(settings: Settings) -> str:
     """Hash of what decides the region-by-day tables, raw rows apart; another one makes them anew from the start."""
-    later = {"models", "fleet", "training", "backtest", "quantiles", "warehouse", "reports", "tracking_uri", "title"}
+    later = {
+        "models",
+        "fleet",
+        "training",
+        "backtest",
+        "quantiles",
+        "warehouse",
+        "reports",
+        "tracking_uri",
+        "title",
+        "pretrain",
+    }
     told = settings.model_dump(mode="json", exclude=later | {"source"}) | {"kind": settings.source.kind}
     files = sorted(str(path) for path in settings.input_files().values())
     return _hash(told, files, ["stspark.features", "stspark"], "")

@@ -342,6 +342,8 @@ class Settings(Section):
     models: tuple[Model, ...] = Field(min_length=1)
     fleet: Fleet = Fleet()
     training: Training = Training()
+    pretrain: dict[str, Any] = {}
+    """Options of jobs/pretrain.py (stspark.models.deep.pretraining.PretrainConfig)."""
     warehouse: str = "warehouse"
     reports: str = "reports"
     tracking_uri: str | None = None
@@ -433,12 +435,17 @@ class Settings(Section):
         return tuple(m for m in self.models if m.name in names.NETWORKS)
 
     @property
+    def pretrained(self) -> tuple[Path, ...]:
+        """Checkpoints that networks begin from."""
+        return tuple(Path(m.options["pretrained"]) for m in self.networks if m.options.get("pretrained"))
+
+    @property
     def panel_models(self) -> tuple[Model, ...]:
         return tuple(m for m in self.global_models if m.name not in names.NETWORKS)
 
     def fingerprint(self) -> str:
         """Hash of what decides the numbers (not of where they are written)."""
-        where = {"warehouse", "reports", "tracking_uri", "title", "fleet"}
+        where = {"warehouse", "reports", "tracking_uri", "title", "fleet", "pretrain"}
         decides = self.model_dump(mode="json", exclude=where)
         decides["fleet"] = self.fleet.model_dump(include={"race_margin", "warm_days", "warm_drift"})
         text = json.dumps(decides, sort_keys=True)

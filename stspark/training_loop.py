@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 from stspark.models.deep.checkpoint import TrainedWith, load_checkpoint, save_checkpoint
 from stspark.models.deep.newcomers import settle_newcomers
+from stspark.models.deep.pretrained import begin_from_pretrained, freeze_encoders
 from stspark.models.deep.registry import Ensemble, build_ensemble
 from stspark.models.deep.warm_start import begin_from, latest_checkpoint
 from stspark.models.deep.windows import fit_scaler, make_inputs
@@ -59,6 +60,8 @@ def _train(launch: Launch, rank: Rank) -> None:
     elif config.warm_start:
         older = Path(config.warm_start)
         begin_from(network, older, latest_checkpoint(older, launch.cutoffs[0]), snapshot)
+    elif config.pretrained:
+        begin_from_pretrained(network, config.pretrained)
     network.to(rank.device)
     report = Report(launch, rank)
     for position in range(launch.start, len(launch.cutoffs)):
@@ -92,14 +95,23 @@ def _train_cutoff(
 
 
 def _fit(fit: Fit, network: Ensemble, position: int, keeper: Keeper, say: Say) -> Progress:
-    """The first cutoff: in full, and a little more on the days that were held out. Later ones, and with weights of an
-    earlier run the first too: a little more."""
+    """The first cutoff: in full (a pretrained network's head before that), and a little more on the days that were held
+    out. Later ones, and with weights of an earlier run the first too: a little more."""
     config = fit.config
     last = Keeper(keeper.path, f"{keeper.key}/last", keeper.writes)
     in_full = Stage(config.learning_rate, config.epochs, hold_out=config.patience > 0)
     little = Stage(config.learning_rate * FINE_TUNE_RATE, config.fine_tune_epochs)
     if position == 0 and not config.warm_start and not last.exists():
+        if config.pretrained and config.head_epochs and not keeper.exists():
+            _fit_head(fit, network, Keeper(keeper.path, f"{keeper.key}/head", keeper.writes), say)
         first = fit.run(network, in_full, keeper, say)
         if not first.best_weights:
             return first
     return fit.run(network, little, last, say)
+
+
+def _fit_head(fit: Fit, network: Ensemble, keeper: Keeper, say: Say) -> None:
+    """The new parts alone, so that their first steps do not spoil what pretraining taught the encoder."""
+    freeze_encoders(network, True)
+    fit.run(network, Stage(fit.config.learning_rate, fit.config.head_epochs), keeper, say)
+    freeze_encoders(network, False)

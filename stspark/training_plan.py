@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stspark import __version__
 from stspark.models.deep.checkpoint import is_finished, read_facts
+from stspark.models.deep.pretrained import pretrained_key
 from stspark.models.deep.registry import NetworkConfig
 from stspark.models.deep.stcnn import STCNNConfig
 from stspark.models.deep.warm_start import latest_checkpoint
@@ -25,6 +26,8 @@ class TrainingConfig:
     seeds: networks whose forecasts are averaged; patience: epochs without a better loss on held-out days (the
     last `validation` origins before the first cutoff) after which the training ends; 0 holds nothing out;
     warm_start: folder of an older run's checkpoints to begin from, `fine_tune_epochs` a cutoff;
+    pretrained: a transformer's checkpoint of jobs/pretrain.py to begin from: the head alone learns for
+    `head_epochs`, then everything;
     precision: bf16 (on a GPU only) or fp32; compile: torch.compile, on a GPU only.
     """
 
@@ -40,6 +43,8 @@ class TrainingConfig:
     patience: int = 0
     validation: int = 28
     warm_start: str = ""
+    pretrained: str = ""
+    head_epochs: int = 5
     precision: str = "bf16"
     compile: bool = False
     name: str = "stcnn"
@@ -82,7 +87,8 @@ class Launch:
 
     def key(self, manifest: Manifest, position: int) -> str:
         """Hash of all that decides the weights of the cutoff at `position`: data, config, cutoffs up to it."""
-        config = asdict(self.config) | {"gpu": None}
+        begin = pretrained_key(self.config.pretrained, self.cutoffs[0]) if self.config.pretrained else ""
+        config = asdict(self.config) | {"gpu": None, "pretrained": begin}
         chain = [cutoff.isoformat() for cutoff in self.cutoffs[: position + 1]]
         begun = _facts_of(self.config.warm_start, self.cutoffs[0])
         text = json.dumps([__version__, manifest.to_json(), config, chain, begun], sort_keys=True)

@@ -97,8 +97,9 @@ class Encoder(nn.Module):
         """[B, P, X + T, R] -> [B, D, X + T - 6, R]: a token for the week that ends on each day."""
         seen = past[:, SEEN : SEEN + 1]
         shown = torch.cat([past[:, :2] * seen, past[:, 2:OWN]], dim=1)  # what fills an unseen day is not shown
-        any_day = functional.max_pool2d(seen, (WEEK, 1), stride=1) > 0
-        token = torch.where(any_day, self.patch(shown), self.hidden[:, None, None])
+        any_day = functional.max_pool2d(seen, (WEEK, 1), stride=1)  # [B, 1, X + T - 6, R], 0 or 1
+        hidden = self.hidden[:, None, None]
+        token = hidden + any_day * (self.patch(shown) - hidden)
         known = past[:, ALIVE : OWN + CALENDAR, WEEK - 1 :]
         out: Tensor = token + self.calendar(known)
         return out

@@ -14,6 +14,7 @@ _MODELS = {
     "sar": f"{_HERE}.dynamic_sar:Sar",
     "dynamic_sar": f"{_HERE}.dynamic_sar:DynamicSar",
     "stv": f"{_HERE}.stv:Stv",
+    "foundation": f"{_HERE}.foundation:Foundation",
 }
 """A model's name in config and where its class is; imported only when it is asked for."""
 _REGISTRY = Registry(_MODELS, MEMBERS, "stspark.models.panel.base.PanelForecaster", PANEL_PREFIX)

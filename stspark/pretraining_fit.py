@@ -1,0 +1,123 @@
+"""The pretraining's loop: seeded tasks, one schedule, a state file to go on from; pure torch, no Spark."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from stspark.models.deep.pretrained import manifest_path, read_manifest, save_pretrained
+from stspark.models.deep.pretraining import Corpus, PretrainConfig, Restorer, Task, draw_task, masked_loss
+from stspark.training_fit import CLIP, share_of_rate
+from stspark.training_state import Keeper
+
+JUDGED = 12
+"""Tasks, the same before and after, that the masked loss is measured on."""
+HELD = 999_999
+"""In place of the epoch in the seed of those tasks."""
+
+Say = Callable[[int, float], None]
+"""Told after each epoch: its number from 1, its loss."""
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """corpora to learn from; seed; as_of: last day that any of them knows; key: of data, config and code."""
+
+    corpora: list[Corpus]
+    config: PretrainConfig
+    seed: int
+    as_of: date
+    key: str
+
+
+def pretrain(work: Pretraining, path: Path, device: torch.device, say: Say) -> dict[str, Any]:
+    """Train and leave the checkpoint at `path`; return its manifest. A finished one of the same key is kept; a broken
+    off one goes on after the last saved epoch, to the same weights."""
+    if finished(path, work.key):
+        return read_manifest(str(path))
+    torch.set_num_threads(1)  # the same sums in the same order on every machine
+    torch.manual_seed(work.seed)
+    config, restorer = work.config, Restorer(work.config)
+    before = judge(restorer, work)
+    restorer.to(device)
+    optimiser = torch.optim.AdamW(restorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    total = config.epochs * config.steps
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: share_of_rate(step, total))
+    keeper = Keeper(path.with_suffix(".state.pt"), f"{work.key}/{device.type}", writes=True)
+    progress = keeper.restore(restorer, optimiser, schedule)
+    while progress.epoch < config.epochs:
+        progress.loss = _epoch(restorer, work, progress.epoch, (optimiser, schedule, device))
+        progress.epoch += 1
+        say(progress.epoch, progress.loss)
+        keeper.save(progress, restorer, optimiser, schedule)
+    after = judge(restorer.to("cpu"), work)
+    manifest = save_pretrained(path, restorer, _facts(work) | {"masked_loss": {"before": before, "after": after}})
+    keeper.clear()
+    return manifest
+
+
+def finished(path: Path, key: str) -> bool:
+    """Tell whether the checkpoint at `path` is of this key."""
+    file = manifest_path(path)
+    return path.exists() and file.exists() and json.loads(file.read_text()).get("key") == key
+
+
+def judge(restorer: Restorer, work: Pretraining) -> float:
+    """Mean masked loss on a few tasks that no step sees, in spreads; on CPU."""
+    restorer.eval()
+    with torch.no_grad():
+        losses = [float(masked_loss(restorer, _task(work, HELD, k))) for k in range(JUDGED)]
+    return math.fsum(losses) / JUDGED
+
+
+def _task(work: Pretraining, epoch: int, step: int) -> Task:
+    return draw_task(work.corpora, work.config, np.random.default_rng([work.seed, epoch, step]))
+
+
+def _epoch(restorer: Restorer, work: Pretraining, epoch: int, by: tuple[Any, Any, torch.device]) -> float:
+    """`steps` steps of the optimiser; return their mean loss."""
+    optimiser, schedule, device = by
+    restorer.train()
+    torch.manual_seed(int(np.random.SeedSequence([work.seed, epoch]).generate_state(1)[0]))  # dropout
+    total = 0.0
+    for step in range(work.config.steps):
+        task = _task(work, epoch, step)
+        task = Task(task.past.to(device), task.truth.to(device), task.asked.to(device), task.causal)
+        with _precision(device):
+            loss = masked_loss(restorer, task)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(restorer.parameters(), CLIP)
+        optimiser.step()
+        schedule.step()
+        total += float(loss.detach())
+    return total / work.config.steps
+
+
+def _precision(device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def _facts(work: Pretraining) -> dict[str, Any]:
+    corpora = [
+        {
+            "name": corpus.name,
+            "data_version": corpus.snapshot.manifest.data_version,
+            "series": corpus.size,
+            "first": str(corpus.snapshot.manifest.first_date),
+            "last": str(corpus.snapshot.manifest.day(corpus.snapshot.manifest.n_history - 1)),
+        }
+        for corpus in work.corpora
+    ]
+    facts = {"key": work.key, "seed": work.seed, "as_of": work.as_of.isoformat(), "corpora": corpora}
+    return facts | {"size": work.config.size, "weeks": work.config.weeks, "config": asdict(work.config)}
