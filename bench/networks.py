@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "stcnn_plain": {"name": "stcnn_plain"},
     "lstm": {"name": "lstm"},
     "gru": {"name": "gru"},
+    "transformer": {"name": "transformer"},
 }
 CUTOFFS = 4
 

@@ -3,7 +3,7 @@
 fev-bench's rohlik_orders_1D (five windows of 61 days): the encoder is pretrained on what the data held by the first
 cutoff (the target and the numbers known for the past only) and on simulated families, then all are trained by the
 package's own loop, in one process and without Spark. Olist's state-days and category-days join in where the data are
-at hand. --horizon 7 scores the first seven days of every window alone.
+at hand. --horizon 7 forecasts the first seven days of every window alone. Both train as many epochs in all.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import torch
 from bench.fev.metrics import Losses, mean_losses, seasonal_scale, window_losses
 from bench.fev.panel import Panel, filled, read_panel
 from bench.fev.task import Task, read_task
-from bench.networks import config
+from bench.networks import config as training_config
 from stspark.models.deep.checkpoint import predict
 from stspark.models.deep.families import simulated_families
 from stspark.models.deep.pretraining import Corpus, PretrainConfig, make_corpus
@@ -38,6 +39,11 @@ PAST = ("precipitation", "snow", "user_activity_1", "user_activity_2")
 """Rohlik's columns that are known up to the day itself."""
 OLIST = Path("../shared/data/olist")
 FAMILY_DAYS = 1100
+TASK = "bench/fev/rohlik_orders_1D.yaml"
+Options = dict[str, Any]
+OPTIONS: Options = {"epochs": 12, "fine_tune_epochs": 3}
+LEARNED: Options = {"epochs": 6}
+"""What two cores do in a few minutes."""
 
 
 def main() -> None:
@@ -45,34 +51,44 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="options of the transformer")
     parser.add_argument("--pretrain", nargs="*", default=[], metavar="KEY=VALUE", help="options of the pretraining")
-    parser.add_argument("--windows", type=int, default=5)
     parser.add_argument("--horizon", type=int, default=61)
     parser.add_argument("--keep", type=Path, help="folder for the pretrained checkpoints, used again where they fit")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    task = read_task("bench/fev/rohlik_orders_1D.yaml")
-    task = task.model_copy(update={"horizon": given.horizon, "windows": given.windows})
-    panel = read_panel(task)
-    options = dict(pair.split("=", 1) for pair in given.set)
-    learned = typed(PretrainConfig, dict(pair.split("=", 1) for pair in given.pretrain), "pretrain")
+    task = read_task(TASK).model_copy(update={"horizon": given.horizon})
+    options, learned = (dict(pair.split("=", 1) for pair in pairs) for pairs in (given.set, given.pretrain))
     with tempfile.TemporaryDirectory() as scratch:
-        home = given.keep or Path(scratch)
-        for seed in given.seeds:
-            path = home / f"seed-{seed}.safetensors"
+        compare(task, given.seeds, OPTIONS | options, LEARNED | learned, given.keep or Path(scratch))
+
+
+def compare(task: Task, seeds: Sequence[int], options: Options, learned: Options, home: Path) -> float:
+    """Print a row for both, seed by seed; return by which share the pretrained ones' SQL is lower, over all seeds."""
+    panel, config = read_panel(task), typed(PretrainConfig, learned, "pretrain")
+    begun = training_config({"name": "transformer", **options})
+    longer = {"epochs": begun.epochs + begun.head_epochs}  # as many epochs in all
+    found: dict[str, list[Losses]] = {"random": [], "pretrained": []}
+    for seed in seeds:
+        path = (home / f"seed-{seed}.safetensors").absolute()
+        print(pretrained(task, panel, (config, seed), path), flush=True)
+        for label, more in (("random", longer), ("pretrained", {"pretrained": str(path)})):
             began = time.process_time()
-            work = Pretraining(corpora(task, panel, learned, seed), learned, seed, task.cutoffs[0], str(learned))
-            manifest = pretrain(work, path.absolute(), torch.device("cpu"), lambda epoch, loss: None)
-            spent = time.process_time() - began
-            series = f"{sum(c.size for c in work.corpora)} series in {len(work.corpora)} corpora"
-            loss = manifest["masked_loss"]
-            print(
-                f"seed {seed}: {series}, masked loss {loss['before']:.4f} -> {loss['after']:.4f}, {spent:.0f} s",
-                flush=True,
-            )
-            begun = config({"name": "transformer", **options})
-            longer = {"epochs": begun.epochs + begun.head_epochs}  # as many epochs in all
-            for label, more in (("random", longer), ("pretrained", {"pretrained": str(path.absolute())})):
-                print(row(f"transformer {label}, seed {seed}", task, panel, seed, options | more), flush=True)
+            losses = judge(task, panel, seed, options | more)
+            found[label].append(mean_losses(losses))
+            line = row(f"transformer {label}, seed {seed}", losses)
+            print(f"{line}, {time.process_time() - began:.0f} s", flush=True)
+    for label, losses in found.items():
+        print(row(f"transformer {label}, mean of {len(losses)} seeds", losses), flush=True)
+    return 1.0 - mean_losses(found["pretrained"]).sql / mean_losses(found["random"]).sql
+
+
+def pretrained(task: Task, panel: Panel, how: tuple[PretrainConfig, int], path: Path) -> str:
+    """Pretrain with a config and seed into `path`, unless it is there; return what there is to say of it."""
+    (config, seed), began = how, time.process_time()
+    work = Pretraining(corpora(task, panel, config, seed), config, seed, task.cutoffs[0], f"{config} {task.cutoffs[0]}")
+    loss = pretrain(work, path, torch.device("cpu"), lambda epoch, loss: None)["masked_loss"]
+    series = f"{sum(c.size for c in work.corpora)} series in {len(work.corpora)} corpora"
+    spent = time.process_time() - began
+    return f"seed {seed}: {series}, masked loss {loss['before']:.4f} -> {loss['after']:.4f}, {spent:.0f} s"
 
 
 def corpora(task: Task, panel: Panel, config: PretrainConfig, seed: int) -> list[Corpus]:
@@ -120,20 +136,20 @@ def _dense(daily: pd.DataFrame, name: str) -> Snapshot:
     return Snapshot(manifest, y, everything, everything, np.zeros((days, series, 0)), np.zeros((series, series)))
 
 
-def row(label: str, task: Task, panel: Panel, seed: int, options: dict[str, Any]) -> str:
-    """SQL, MASE and WAPE over the windows, SQL by window, CPU seconds."""
-    began = time.process_time()
+def judge(task: Task, panel: Panel, seed: int, options: Options) -> list[Losses]:
+    """Losses of the windows of a transformer that is trained at the first cutoff, and a little more at later ones."""
     with tempfile.TemporaryDirectory() as folder:
         snapshot = replace(panel.snapshot, manifest=replace(panel.snapshot.manifest, seed=seed))
         path = write(snapshot, Path(folder) / "snapshot")
-        trained = config({"name": "transformer", **options})
-        launch = Launch(path, folder, trained, tuple(task.cutoffs))
+        launch = Launch(path, folder, training_config({"name": "transformer", **options}), tuple(task.cutoffs))
         train_rank(launch)
-        losses = [_judge(task, panel, predict(launch.checkpoints, snapshot, day), day) for day in task.cutoffs]
+        return [_judge(task, panel, predict(launch.checkpoints, snapshot, day), day) for day in task.cutoffs]
+
+
+def row(label: str, losses: list[Losses]) -> str:
     mean = mean_losses(losses)
-    by_window = " ".join(f"{loss.sql:.3f}" for loss in losses)
-    seconds = time.process_time() - began
-    return f"{label:34} SQL {mean.sql:.4f} MASE {mean.mase:.4f} WAPE {mean.wape:.4f} [{by_window}] {seconds:.0f} s"
+    each = " ".join(f"{loss.sql:.3f}" for loss in losses)
+    return f"{label:36} SQL {mean.sql:.4f} MASE {mean.mase:.4f} WAPE {mean.wape:.4f} [{each}]"
 
 
 def _judge(task: Task, panel: Panel, values: Any, day: Any) -> Losses:

@@ -16,7 +16,7 @@ from stspark.models.deep.network import Shape
 from stspark.models.deep.newcomers import settle_newcomers
 from stspark.models.deep.registry import NETWORKS, build_ensemble
 from stspark.models.deep.stcnn import STCNN, STCNNConfig
-from stspark.models.deep.transformer import Transformer, TransformerConfig
+from stspark.models.deep.transformer import SIZES, Transformer, TransformerConfig
 from stspark.models.deep.windows import fit_scaler, known_width, make_inputs, past_width
 from stspark.names import GLOBAL_MODELS
 from stspark.training_loop import train_rank
@@ -164,6 +164,18 @@ def test_the_transformer_reads_nothing_after_an_origin(origins):
     assert not changed[:-1].any()
     first = network.encode(past[:, :, : network.context + 1])[:, 0]
     torch.testing.assert_close(network.encode(past)[:, 0], first)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_transformer_takes_bf16_in_every_size(size):
+    shape = Shape(2, past_width(1), known_width(1), HORIZON, (0.1, 0.5), calendar=known_width(0))
+    network = Transformer(shape, TransformerConfig(size=size, weeks=2), torch.eye(2))
+    past, known = torch.randn(1, shape.past, network.context + 3, 2), torch.randn(1, 3 + HORIZON - 1, 2, shape.known)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = network(past, known, torch.randn(1, 3, HORIZON, 2))
+    assert made.shape == (1, 3, HORIZON, 2, 2)
+    assert made.isfinite().all()
+    made.float().sum().backward()
 
 
 def test_what_is_switched_off_has_no_parameters():

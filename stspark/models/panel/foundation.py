@@ -145,6 +145,7 @@ def _offline(module: str) -> Any:
 
     os.environ.update(OFFLINE)
     torch.set_num_threads(1)  # the same sums in the same order on every machine
+    importlib.import_module("transformers.utils.logging").disable_progress_bar()
     return importlib.import_module(module)
 
 
