@@ -9,9 +9,10 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from stspark.models.panel.boosted.model import BoostedTrees, by_name
+from stspark.models.panel.boosted.model import BoostedTrees
 from stspark.models.panel.boosted.rolling import centred_mean, trailing_mean
 from stspark.models.panel.boosted.transform import from_learnt, to_learn
+from stspark.models.panel.order import by_name
 from stspark.snapshot import Manifest, Snapshot
 
 QUANTILES = (0.1, 0.5, 0.9)

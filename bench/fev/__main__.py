@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.fev.metrics import Losses
 from bench.fev.panel import read_panel
-from bench.fev.run import Result, run_model, run_naive
+from bench.fev.run import Result, run_models, run_naive
 from bench.fev.task import Task, read_task
 from stspark.errors import UserError
 
@@ -39,7 +39,7 @@ def main() -> int:
         task = read_task(parser.parse_args().config)
         panel = read_panel(task)
         naive = run_naive(task, panel)
-        models = [run_model(label, task, panel) for label in task.models]
+        models = run_models(task, panel)
     except UserError as mistake:
         print(mistake, file=sys.stderr)
         return 2

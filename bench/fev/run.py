@@ -1,9 +1,9 @@
-"""One task through the seasonal naive and each global model: losses by window, and the seconds they took."""
+"""One task through the seasonal naive, each panel model and their mixtures: losses by window, and the seconds taken."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,14 @@ from stspark.models.panel.registry import build
 
 NAIVE = "seasonal_naive"
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """A model's [R, H, 1 + Q] of every window; seconds: wall time of all windows."""
+
+    windows: tuple[Floats, ...]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,18 @@ def run_naive(task: Task, panel: Panel) -> Result:
         history, _ = panel.window(task.cutoffs[k])
         return seasonal_naive(history, task.horizon, task.season, task.quantiles)
 
-    return _windows(NAIVE, task, panel, forecast)
+    return scored(NAIVE, task, panel, _timed(task, forecast))
 
 
-def run_model(label: str, task: Task, panel: Panel) -> Result:
-    """The global model that the task calls `label`, fitted anew at every cutoff on what was known then."""
+def run_models(task: Task, panel: Panel) -> list[Result]:
+    """The task's models, fitted anew at every cutoff on what was known then, and before them their mixtures."""
+    made = {label: forecasts(label, task, panel) for label in task.models}
+    mixed = {label: mixture(weights, made) for label, weights in task.mixtures.items()}
+    return [scored(label, task, panel, made_) for label, made_ in (mixed | made).items()]
+
+
+def forecasts(label: str, task: Task, panel: Panel) -> Forecasts:
+    """Those of the panel model that the task calls `label`."""
     options = dict(task.models[label])
     model = build(str(options.pop("name", label)), options)
 
@@ -56,13 +71,28 @@ def run_model(label: str, task: Task, panel: Panel) -> Result:
         known = panel.snapshot.known_on(task.cutoffs[k])
         return model.predict(model.fit(known), known, task.quantiles)
 
-    return _windows(label, task, panel, forecast)
+    return _timed(task, forecast)
 
 
-def _windows(label: str, task: Task, panel: Panel, forecast: Callable[[int], Floats]) -> Result:
-    begun = time.monotonic()
+def mixture(weights: Mapping[str, float], made: Mapping[str, Forecasts]) -> Forecasts:
+    """The weighted mean of the models' points and quantiles (Vincent 1912; Lichtendahl et al. 2013)."""
+    share = np.array(list(weights.values())) / sum(weights.values())
+    parts: Sequence[Forecasts] = [made[name] for name in weights]
+    windows = zip(*(part.windows for part in parts), strict=True)
+    mixed = tuple(np.asarray(np.tensordot(share, np.stack(w), axes=1)) for w in windows)
+    return Forecasts(mixed, sum(part.seconds for part in parts))
+
+
+def scored(label: str, task: Task, panel: Panel, made: Forecasts) -> Result:
+    """Losses of forecasts."""
     losses = []
-    for k, cutoff in enumerate(task.cutoffs):
+    for cutoff, values in zip(task.cutoffs, made.windows, strict=True):
         history, truth = panel.window(cutoff)
-        losses.append(window_losses(truth, forecast(k), task.quantiles, seasonal_scale(history, task.season)))
-    return Result(label, tuple(losses), time.monotonic() - begun)
+        losses.append(window_losses(truth, values, task.quantiles, seasonal_scale(history, task.season)))
+    return Result(label, tuple(losses), made.seconds)
+
+
+def _timed(task: Task, forecast: Callable[[int], Floats]) -> Forecasts:
+    begun = time.monotonic()
+    windows = tuple(forecast(k) for k in range(task.windows))
+    return Forecasts(windows, time.monotonic() - begun)

@@ -11,6 +11,7 @@ from stspark.names import PANEL_PREFIX
 _HERE = "stspark.models.panel"
 _MODELS = {
     "boosted_trees": f"{_HERE}.boosted.model:BoostedTrees",
+    "shared_seasons": f"{_HERE}.seasons.model:SharedSeasons",
     "sar": f"{_HERE}.dynamic_sar:Sar",
     "dynamic_sar": f"{_HERE}.dynamic_sar:DynamicSar",
     "stv": f"{_HERE}.stv:Stv",

@@ -11,7 +11,7 @@ import base64
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from stspark.models.base import Floats, Parameters
 from stspark.models.panel.boosted.features import LEVEL_DAYS, Design
 from stspark.models.panel.boosted.sample import ORIGIN_STEP, Sample, draw
 from stspark.models.panel.boosted.transform import from_learnt
+from stspark.models.panel.order import by_name
 from stspark.snapshot import Snapshot
 
 MEDIAN = 0.5
@@ -150,25 +151,6 @@ def learning_design(panel: Snapshot) -> Design:
 def levels(panel: Snapshot) -> list[float]:
     """The quantiles that are learned: those wanted, and the median for the point forecast."""
     return sorted({*panel.manifest.quantiles, MEDIAN})
-
-
-def by_name(panel: Snapshot) -> tuple[Snapshot, list[int]]:
-    """The panel with its regions in order of their names, and where each region of `panel` went.
-
-    So a forecast does not depend on the order of the regions, to the last bit.
-    """
-    names = panel.manifest.regions
-    order = sorted(range(len(names)), key=names.__getitem__)
-    manifest = replace(panel.manifest, regions=tuple(names[k] for k in order))
-    ordered = Snapshot(
-        manifest,
-        panel.y[:, order],
-        panel.observed[:, order],
-        panel.alive[:, order],
-        panel.covariates[:, order],
-        panel.weights[np.ix_(order, order)],
-    )
-    return ordered, [int(k) for k in np.argsort(order)]
 
 
 def pack(booster: xgboost.Booster) -> str:
