@@ -52,13 +52,17 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="options of the transformer")
     parser.add_argument("--pretrain", nargs="*", default=[], metavar="KEY=VALUE", help="options of the pretraining")
     parser.add_argument("--horizon", type=int, default=61)
+    parser.add_argument("--beside", nargs="*", default=[], help="further networks, as they are, with the first seed")
     parser.add_argument("--keep", type=Path, help="folder for the pretrained checkpoints, used again where they fit")
     given = parser.parse_args()
     torch.set_num_threads(1)
     task = read_task(TASK).model_copy(update={"horizon": given.horizon})
     options, learned = (dict(pair.split("=", 1) for pair in pairs) for pairs in (given.set, given.pretrain))
+    for name in given.beside:
+        print(row(name, judge(task, read_panel(task), 1, {"name": name})), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        compare(task, given.seeds, OPTIONS | options, LEARNED | learned, given.keep or Path(scratch))
+        if given.seeds:
+            compare(task, given.seeds, OPTIONS | options, LEARNED | learned, given.keep or Path(scratch))
 
 
 def compare(task: Task, seeds: Sequence[int], options: Options, learned: Options, home: Path) -> float:
@@ -137,7 +141,7 @@ def _dense(daily: pd.DataFrame, name: str) -> Snapshot:
 
 
 def judge(task: Task, panel: Panel, seed: int, options: Options) -> list[Losses]:
-    """Losses of the windows of a transformer that is trained at the first cutoff, and a little more at later ones."""
+    """Losses of the windows of a network that is trained at the first cutoff, and a little more at later ones."""
     with tempfile.TemporaryDirectory() as folder:
         snapshot = replace(panel.snapshot, manifest=replace(panel.snapshot.manifest, seed=seed))
         path = write(snapshot, Path(folder) / "snapshot")

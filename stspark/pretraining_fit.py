@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from stspark.models.deep.pretrained import manifest_path, read_manifest, save_pretrained
+from stspark.errors import ConfigError
+from stspark.models.deep.pretrained import read_manifest, save_pretrained
 from stspark.models.deep.pretraining import Corpus, PretrainConfig, Restorer, Task, draw_task, masked_loss
 from stspark.training_fit import CLIP, share_of_rate
 from stspark.training_state import Keeper
@@ -68,8 +68,10 @@ def pretrain(work: Pretraining, path: Path, device: torch.device, say: Say) -> d
 
 def finished(path: Path, key: str) -> bool:
     """Tell whether the checkpoint at `path` is of this key."""
-    file = manifest_path(path)
-    return path.exists() and file.exists() and json.loads(file.read_text()).get("key") == key
+    try:
+        return bool(read_manifest(str(path)).get("key") == key)
+    except ConfigError:  # none, or half of one
+        return False
 
 
 def judge(restorer: Restorer, work: Pretraining) -> float:
