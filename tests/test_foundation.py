@@ -47,7 +47,16 @@ def tiny_timesfm(folder):
     transformers.TimesFmModelForPrediction(config).save_pretrained(folder)
 
 
-@pytest.fixture(scope="module", params=[tiny_bolt, tiny_chronos_2, tiny_timesfm])
+def tiny_timesfm_2_5(folder):
+    transformers = pytest.importorskip("transformers", reason="extra 'timesfm' is not installed")
+    config = transformers.TimesFm2_5Config(
+        patch_length=8, context_length=64, horizon_length=8, num_hidden_layers=1, hidden_size=16, intermediate_size=16,
+        head_dim=8, num_attention_heads=2, num_key_value_heads=2, quantiles=LEVELS, output_quantile_len=8,
+    )  # fmt: skip
+    transformers.TimesFm2_5ModelForPrediction(config).save_pretrained(folder)
+
+
+@pytest.fixture(scope="module", params=[tiny_bolt, tiny_chronos_2, tiny_timesfm, tiny_timesfm_2_5])
 def checkpoint(request, tmp_path_factory):
     import torch
 
