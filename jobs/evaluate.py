@@ -1,4 +1,4 @@
-"""Errors and coverage of every model, from back-tests and from forecasts whose days have come: metrics, report, MLflow.
+"""Errors and coverage of every model, verdicts on days that have come: metrics, monitoring, report, MLflow.
 
 spark-submit jobs/evaluate.py --config conf/DATASET.yaml [--as-of YYYY-MM-DD] [--set dotted.key=value …]
 """
@@ -16,6 +16,8 @@ from stspark.metrics.scale import naive_scale
 from stspark.metrics.slices import day_types, demand_classes
 from stspark.report.build import write_report
 from stspark.tracking import log_run
+from stspark.watch import spread as watch
+from stspark.watch.challenge import challenge
 
 
 def main(job: Job) -> None:
@@ -28,9 +30,12 @@ def main(job: Job) -> None:
         came = results.with_actuals(store.read("forecasts").where(f"run_id = '{run.run_id}'"), region_day, scale)
         measured = back_test_metrics(job).unionByName(_measured(job, came, "actuals"))
         store.replace("metrics", measured, f"run_id = '{run.run_id}'")
+        store.replace("monitoring", watch.monitor(job, run), f"run_id = '{run.run_id}'")
+    job.summary["watch"] = watch.describe(store.read("monitoring"), run.run_id)
     job.summary["error"] = results.describe_errors(store.read("metrics"), run.run_id)
     job.report = write_report(job, run)
     job.mlflow_run = log_run(job, run)
+    job.summary["registry"] = challenge(job, run)
 
 
 def back_test_metrics(job: Job) -> DataFrame:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame
@@ -74,7 +75,9 @@ def score_globals(job: Job, run: Run, models: DataFrame, naive: DataFrame) -> li
         scored.append(_stand_in(model, naive) if row is None else _scored(job, run, model, [run.as_of]))
     if job.settings.panel_models:
         task = _panel_task(job, run, [run.as_of])
-        rows = staged(job, "panel_scores", panel_models.score_panels(job.spark, task))
+        rows = naive.where("false")  # a run that took an earlier run's models has no snapshot of its own
+        if (Path(task.snapshot) / "manifest.json").exists():
+            rows = staged(job, "panel_scores", panel_models.score_panels(job.spark, task))
         scored.append(_panel_forecasts(job, rows, naive))
     return scored
 

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from stspark.config_file import check_files
-from stspark.errors import InputError
+from stspark.errors import ConfigError, InputError
 from stspark.models.panel.registry import build as build_panel
-from stspark.models.regional.registry import build
+from stspark.models.regional.registry import build, known
 from stspark.options import typed
 from stspark.settings import Settings
 from stspark.simulate import Shop, simulate
@@ -29,12 +29,20 @@ def prepare(settings: Settings) -> None:
         from stspark.pretraining import pretrain_config
 
         pretrain_config(settings)
+    _check_levels(settings.hierarchy.models)
     if settings.simulate:
         options = settings.simulate if isinstance(settings.simulate, dict) else {}
         _simulate(Path(settings.source.path).parent, settings.seed, typed(Shop, options, "simulate"))
     check_files(settings)
     for folder in (settings.warehouse, settings.reports):
         _must_be_writable(folder)
+
+
+def _check_levels(names: tuple[str, ...]) -> None:
+    """Models of the nodes above the regions are regional ones."""
+    if unknown := [name for name in names if name not in known() and ":" not in name]:
+        fix = f"choose from {', '.join(known())}"
+        raise ConfigError(f"hierarchy.models: '{unknown[0]}'", "is no regional model", fix)
 
 
 def _simulate(folder: Path, seed: int, shop: Shop) -> None:

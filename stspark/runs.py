@@ -23,7 +23,7 @@ from stspark.tables import RUNS
 if TYPE_CHECKING:
     from stspark.job import Job
 
-STEPS = ("ingest", "features", "train", "forecast", "evaluate")
+STEPS = ("ingest", "features", "train", "forecast", "reconcile", "explain", "evaluate")
 KEPT = ("started", "mlflow_run", "report", *(f"seconds_{s}" for s in STEPS))
 """Columns that a later job of the same run leaves as they are."""
 RECORDED = (*STEPS, "pipeline")

@@ -320,6 +320,47 @@ class Training(Section):
     """Limit of one fit and forecast of a panel model."""
 
 
+class Hierarchy(Section):
+    """How forecasts of regions, their parents and the total are made to add up."""
+
+    method: Literal[
+        "auto",
+        "bottom_up",
+        "top_down_history",
+        "top_down_forecast",
+        "ols",
+        "wls_struct",
+        "wls_var",
+        "mint_shrink",
+        "off",
+    ] = "auto"
+    """auto: bottom_up, unless wls_var or mint_shrink was clearly better over all levels in earlier windows."""
+    parents: dict[str, str] = {}
+    """Parent of a region or of a parent, beside those of the regions' file."""
+    models: tuple[str, ...] = (names.NAIVE, "auto_ets")
+    """Regional models that forecast the nodes above the regions."""
+    draws: int = Field(default=1000, ge=100)
+    """Joint sample paths behind the quantiles of sums."""
+
+    @field_validator("models")
+    @classmethod
+    def _with_naive(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        return models if names.NAIVE in models else (names.NAIVE, *models)
+
+
+class Watch(Section):
+    """How forecasts are watched once their days have come."""
+
+    days: int = Field(default=14, ge=1)
+    """Most recent days that are judged."""
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    """Chance of any false alarm among the groups of regions in a run."""
+    retrain: Literal["always", "auto"] = "always"
+    """auto: the pipeline trains anew only where the watch asks for it; else it scores the models of the last run."""
+    max_age: int = Field(default=28, ge=1)
+    """Days after which `auto` trains all the same."""
+
+
 class Settings(Section):
     """The whole config file."""
 
@@ -344,6 +385,10 @@ class Settings(Section):
     training: Training = Training()
     pretrain: dict[str, Any] = {}
     """Options of jobs/pretrain.py (stspark.models.deep.pretraining.PretrainConfig)."""
+    hierarchy: Hierarchy = Hierarchy()
+    watch: Watch = Watch()
+    explain: bool = False
+    """True: the pipeline also says what every champion's forecast is made of."""
     warehouse: str = "warehouse"
     reports: str = "reports"
     tracking_uri: str | None = None
@@ -445,7 +490,7 @@ class Settings(Section):
 
     def fingerprint(self) -> str:
         """Hash of what decides the numbers (not of where they are written)."""
-        where = {"warehouse", "reports", "tracking_uri", "title", "fleet", "pretrain"}
+        where = {"warehouse", "reports", "tracking_uri", "title", "fleet", "pretrain", "watch", "explain"}
         decides = self.model_dump(mode="json", exclude=where)
         decides["fleet"] = self.fleet.model_dump(include={"race_margin", "warm_days", "warm_drift"})
         text = json.dumps(decides, sort_keys=True)

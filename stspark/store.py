@@ -222,6 +222,10 @@ MAKERS = {
     "backtests": "train",
     "models": "train",
     "forecasts": "forecast",
+    "forecast_levels": "reconcile",
+    "backtest_levels": "reconcile",
+    "explanations": "explain",
+    "monitoring": "evaluate",
     "metrics": "evaluate",
     "runs": "pipeline",
 }

@@ -343,6 +343,83 @@ REGION_GROUPS = Table(
     ("run_id", "region"),
 )
 
+_LEVELS = {
+    "level": "string: region, parent (parent_2 … further up) or total",
+    "node": "string: region, parent, or * for the total",
+    "horizon": "int: days after the cutoff, from 1; 0 = the sum over the whole horizon",
+}
+
+FORECAST_LEVELS = Table(
+    "forecast_levels",
+    "One row per run, node of the hierarchy and day, and one for the whole horizon: forecasts that add up",
+    ("run_id", "level", "node", "horizon"),
+    _columns(
+        run_id="string: run",
+        as_of="date: last day that the run knew",
+        **_LEVELS,
+        date="date: forecast day; for the whole horizon its last day",
+        parent="string: the node above; null for the total",
+        method="string: how they were reconciled",
+        y_base="double: the node's own forecast before, in the target's unit",
+        y_hat="double: forecast that adds up, in the target's unit",
+    ),
+)
+
+BACKTEST_LEVELS = Table(
+    "backtest_levels",
+    "One row per run, cutoff, node of the hierarchy, day (and whole horizon) and way of making sums",
+    ("run_id", "cutoff", "level", "node", "horizon", "model"),
+    _columns(
+        run_id="string: run",
+        cutoff="date: last day of training data; all that was learnt comes from earlier cutoffs",
+        **_LEVELS,
+        date="date: forecast day; for the whole horizon its last day",
+        model="string: reconciled (what forecast_levels holds), base (the nodes' own forecasts), or a method's name",
+        method="string: how the reconciled ones were made",
+        y="double: actual sum; null where a region's day was missing",
+        y_hat="double: point forecast",
+    ),
+)
+
+EXPLANATIONS = Table(
+    "explanations",
+    "One row per run, region, day, member of the champion and component; the values sum to y_hat",
+    ("run_id", "region", "date", "member", "component"),
+    _columns(
+        run_id="string: run",
+        region="string: region",
+        date="date: forecast day",
+        model="string: the region's champion",
+        member="string: the champion itself, or a model of the combination",
+        weight="double: the member's weight in the combination; 1 = the champion itself",
+        component="string: level (mean of the last season), trend, season, holiday, event, a covariate's name, "
+        "closed, limit (no negative counts), or covariates and neighbours together where the model cannot be asked",
+        value="double: what it adds, in the target's unit, times the weight",
+    ),
+    ("run_id", "region", "date"),
+)
+
+MONITORING = Table(
+    "monitoring",
+    "One row per run, region (or parent, or all) and check: do the days that have come agree with their forecasts?",
+    ("run_id", "level", "region", "check"),
+    _columns(
+        run_id="string: run",
+        level="string: region, parent (the sum of its regions), or total",
+        region="string: region or parent; * = all",
+        check="string: bias, error, cusum, page_hinkley, coverage, missing, silence, input_drift; overall = all",
+        statistic="double: what was measured; for overall the number of checks (total: regions) that stand out",
+        threshold="double: the p-value below which a check stands out by itself; for overall the number that counts",
+        p_value="double: probability of such a statistic where nothing has changed",
+        n="int: days judged (total: regions)",
+        verdict="string: ok, retrain, recalibrate, look at the data",
+        reason="string: the verdict in words",
+        first_date="date: first day judged",
+        last_date="date: last day judged",
+        basis="string: forecasts (made before their days came) or backtest (no forecast's day has come yet)",
+    ),
+)
+
 METRICS = Table(
     "metrics",
     "One row per run, level, region, model, horizon and metric",
@@ -381,6 +458,8 @@ RUNS = Table(
         seconds_features="double: wall seconds",
         seconds_train="double: wall seconds",
         seconds_forecast="double: wall seconds",
+        seconds_reconcile="double: wall seconds",
+        seconds_explain="double: wall seconds",
         seconds_evaluate="double: wall seconds",
         mlflow_run="string: id of the MLflow run",
         report="string: path of the report",
@@ -404,6 +483,8 @@ def for_settings(settings: Settings) -> dict[str, Table]:
         "backtest_windows": BACKTEST_WINDOWS.with_columns(quantiles),
         "backtests": BACKTESTS.with_columns(quantiles),
         "forecasts": FORECASTS.with_columns(quantiles),
+        "forecast_levels": FORECAST_LEVELS.with_columns(quantiles),
+        "backtest_levels": BACKTEST_LEVELS.with_columns(quantiles),
     }
     plain = (
         INGESTED_FILES,
@@ -422,6 +503,10 @@ def for_settings(settings: Settings) -> dict[str, Table]:
         FORECASTS,
         ATTRIBUTIONS,
         REGION_GROUPS,
+        FORECAST_LEVELS,
+        BACKTEST_LEVELS,
+        EXPLANATIONS,
+        MONITORING,
         METRICS,
         RUNS,
     )

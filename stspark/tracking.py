@@ -7,11 +7,12 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
 from stspark.names import ALL_REGIONS
+from stspark.settings import Settings
 
 if TYPE_CHECKING:
     from stspark.job import Job
@@ -107,7 +108,6 @@ def _register(job: Job, run: Run, model: str, mlflow_run: str) -> None:
     """Log the checkpoint of the as-of day and register it as <dataset>-<model>, once per run."""
     import mlflow
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     checkpoints = Path(job.store.home) / "_models" / run.run_id / model / "checkpoints"
     files = sorted(checkpoints.glob(f"{run.as_of}.*"))
@@ -116,11 +116,57 @@ def _register(job: Job, run: Run, model: str, mlflow_run: str) -> None:
     for file in files:
         mlflow.log_artifact(str(file), f"models/{model}")
     client, name = MlflowClient(), f"{job.settings.dataset}-{model}"
+    _ensure_registered(client, name)
+    if not client.search_model_versions(f"name = '{name}' and run_id = '{mlflow_run}'"):
+        uri = client.get_run(mlflow_run).info.artifact_uri
+        client.create_model_version(name, source=f"{uri}/models/{model}", run_id=mlflow_run)
+
+
+def forecaster_champion(settings: Settings) -> str | None:
+    """run_id of the version of <dataset>-forecaster that has the alias champion; None where there is none."""
+    import mlflow
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(tracking_uri(settings.tracking_uri, settings.warehouse))
+    try:
+        version = MlflowClient().get_model_version_by_alias(f"{settings.dataset}-forecaster", "champion")
+    except MlflowException:
+        return None
+    return version.tags.get("stspark.run_id")
+
+
+def register_forecaster(job: Job, run: Run, alias: str, reason: str = "") -> None:
+    """Give the run's version of <dataset>-forecaster (made where it is not there) the alias and the reason for it."""
+    from mlflow import MlflowClient
+
+    client, name = MlflowClient(), f"{job.settings.dataset}-forecaster"
+    _ensure_registered(client, name)
+    mine = [v for v in client.search_model_versions(f"name = '{name}'") if v.tags.get("stspark.run_id") == run.run_id]
+    if mine:
+        version = mine[0].version
+    else:
+        uri = client.get_run(str(job.mlflow_run)).info.artifact_uri
+        tags = {"stspark.run_id": run.run_id, "stspark.as_of": str(run.as_of)}
+        version = client.create_model_version(name, source=uri, run_id=job.mlflow_run, tags=tags).version
+    client.set_registered_model_alias(name, alias, version)
+    if alias == "champion" and _alias_of(client, name, "challenger") == version:
+        client.delete_registered_model_alias(name, "challenger")
+    if reason:
+        client.update_model_version(name, version, description=reason)
+
+
+def _alias_of(client: Any, name: str, alias: str) -> str | None:
+    """The version that has the alias."""
+    found = client.get_registered_model(name).aliases.get(alias)
+    return None if found is None else str(found)
+
+
+def _ensure_registered(client: Any, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    if not client.search_model_versions(f"name = '{name}' and run_id = '{mlflow_run}'"):
-        uri = client.get_run(mlflow_run).info.artifact_uri
-        client.create_model_version(name, source=f"{uri}/models/{model}", run_id=mlflow_run)

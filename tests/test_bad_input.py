@@ -253,7 +253,7 @@ def test_a_run_that_the_data_do_not_allow(ingested, arguments, says):
     is_the_users_mistake(ingested.run("train", *arguments), *says)
 
 
-@pytest.mark.parametrize("job", ["forecast", "evaluate"])
+@pytest.mark.parametrize("job", ["forecast", "reconcile", "evaluate"])
 def test_a_step_before_its_turn_names_the_job_to_run_first(ingested, job):
     is_the_users_mistake(ingested.run(job), "does not exist; run jobs/")
 

@@ -42,6 +42,8 @@ CONTRACT = {
     "backtests": "run_id cutoff region date model y y_hat is_champion warm_up " + " ".join(DECILES),
     "models": "run_id region model status error fallback_used fit_seconds parameters artefact",
     "forecasts": "run_id region date model horizon y_hat is_champion " + " ".join(DECILES),
+    "forecast_levels": "run_id as_of level node parent date horizon method y_base y_hat " + " ".join(DECILES),
+    "backtest_levels": "run_id cutoff level node date horizon model y y_hat " + " ".join(DECILES),
     "metrics": "run_id region model horizon metric value n",
     "runs": "run_id config as_of code_version data_version tables_read tables_written status seconds_train",
 }
@@ -83,7 +85,7 @@ def test_it_ends_well_and_says_what_it_did(small_run):
     assert re.fullmatch(
         r"champion WAPE 0\.\d{4}, seasonal naive 0\.\d{4} \(better\); its 80% interval held \d+%", facts["error"]
     )
-    assert re.fullmatch(r"ingest \d+, features \d+, train \d+, forecast \d+, evaluate \d+", facts["seconds"])
+    assert re.fullmatch(", ".join(f"{step} \\d+" for step in STEPS), facts["seconds"])
     assert facts["tables"] == str(small_run.home)
     assert facts["mlflow run"]
     assert "Traceback" not in ran.err
@@ -352,7 +354,7 @@ def test_the_run_is_written_down(small_run, tables):
         "forecasts",
         "metrics",
     }
-    assert all(row[f"seconds_{step}"] > 0 for step in ("ingest", "features", "train", "forecast", "evaluate"))
+    assert all(row[f"seconds_{step}"] > 0 for step in STEPS)
     assert row["report"].endswith("index.html")
 
 
@@ -390,7 +392,7 @@ def test_tables_are_found_by_their_names_in_sql(small_run, registered):
 
 # Twice is once, and step by step is the same -------------------------------------------------------
 
-STEPS = ("ingest", "features", "train", "forecast", "evaluate")
+STEPS = ("ingest", "features", "train", "forecast", "reconcile", "evaluate")
 TIMED = ["fit_seconds", "started", "mlflow_run", "tables_read", "tables_written", *(f"seconds_{s}" for s in STEPS)]
 
 
@@ -403,7 +405,7 @@ def again(small_run, tables):
 @pytest.mark.parametrize("step", STEPS)
 def test_each_step_can_be_run_alone(again, small_run, step):
     assert again[step].code == 0, again[step].err
-    if step in ("train", "forecast", "evaluate"):
+    if step in STEPS[2:]:
         assert again[step].run_id == small_run.ran.run_id
 
 

@@ -20,6 +20,7 @@ from stspark.report.markup import Html, tag
 from stspark.report.page import render
 from stspark.report.raw_rows import HIDDEN, example
 from stspark.report.verdict import judge
+from stspark.report.why import why
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 COLUMNS = [quantile_column(q) for q in QUANTILES]
@@ -38,7 +39,7 @@ ERRORS = {
 }
 NASTY = ("O'Brien & Söhne", "<script>alert(1)</script>", "上海市", 'a/b=c% "x"', "</style><b>", "Ο Δήμος {x} \\ ${y}")
 GEOMETRY = {"x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "d", "width", "height", "viewbox"}
-SECTIONS = ("forecast", "map", "models", "accuracy", "fits", "data", "query")
+SECTIONS = ("forecast", "sums", "watch", "map", "models", "accuracy", "fits", "data", "query")
 
 
 def fake(regions: int = 24, seed: int = 1) -> ReportData:
@@ -64,7 +65,53 @@ def fake(regions: int = 24, seed: int = 1) -> ReportData:
         models=models_of(regions),
         failures=failures_of(names),
         rejected=rejected_rows(),
+        **after_of(forecasts),
     )
+
+
+def after_of(forecasts: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Sums, watch and explanations of the regions' forecasts."""
+    daily = forecasts.groupby("date", as_index=False)["y_hat"].sum()
+    whole = {"level": "total", "node": ALL_REGIONS, "method": "mint_shrink"}
+    rows = [{**whole, "horizon": k + 1, "date": r.date, "y_hat": r.y_hat} for k, r in enumerate(daily.itertuples())]
+    total = float(daily["y_hat"].sum())
+    rows.append({**whole, "horizon": 0, "date": daily["date"].max(), "y_hat": total})
+    for name, share in (("east & west", 0.7), ("<north>", 0.3)):
+        rows.append({**whole, "level": "parent", "node": name, "horizon": 0, "date": AS_OF, "y_hat": share * total})
+    levels = pd.DataFrame(rows)
+    levels["y_base"] = 1.02 * levels["y_hat"]
+    for column, z in zip(COLUMNS, NORMAL, strict=True):
+        levels[column] = levels["y_hat"] * (1 + 0.06 * z)
+    wape = {("total", "base"): 0.061, ("total", "bottom_up"): 0.058, ("total", "reconciled"): 0.055}
+    errors = [(*key, value) for key, value in wape.items()] + [("region", "reconciled", 0.149)]
+    known = {"n": 7, "basis": "forecasts", "first_date": AS_OF - pd.Timedelta(days=6), "last_date": AS_OF}
+    alarm = {"verdict": "retrain", "p_value": 0.0004, **known}
+    watched = [
+        {
+            "level": "total",
+            "region": ALL_REGIONS,
+            "check": "overall",
+            "reason": "1 × retrain, 23 × ok",
+            **alarm,
+            "n": 24,
+        },
+        {"level": "region", "region": NASTY[1], "check": "bias", "reason": "36% below the forecasts", **alarm},
+        {"level": "region", "region": NASTY[1], "check": "overall", "reason": "36% below the forecasts", **alarm},
+        {"level": "parent", "region": "east & west", "check": "bias", "reason": "28% below the forecasts", **alarm},
+    ]
+    parts = {"level": 0.9, "trend": 0.02, "season": 0.05, "holiday": -0.02, "promotion": 0.05}
+    one = forecasts[forecasts["region"] != ALL_REGIONS]
+    explained = [
+        one[["region", "date"]].assign(component=k, value=v * w * one["y_hat"], member=m, weight=w)
+        for k, v in parts.items()
+        for m, w in (("prophet", 0.7), ("theta", 0.3))
+    ]
+    return {
+        "levels": levels,
+        "level_errors": pd.DataFrame(errors, columns=["level", "model", "wape"]),
+        "monitoring": pd.DataFrame(watched),
+        "explained": pd.concat(explained, ignore_index=True),
+    }
 
 
 def facts() -> RunFacts:
@@ -444,9 +491,9 @@ def test_the_seasonal_naive_is_always_in_the_table(data: ReportData) -> None:
     assert data.ranked_models()[-2:] == [NAIVE, "prophet"]
 
 
-def test_the_total_has_no_interval_and_a_region_has_two(page: Page) -> None:
+def test_the_total_and_a_region_have_two_intervals(page: Page) -> None:
     inside = [a for tag, a in page.elements if tag == "path" and str(a.get("class")).startswith("band")]
-    assert len(inside) == 2 * 2 * 24  # two bands in the big and in the small chart of each region, none in the total's
+    assert len(inside) == 2 * 2 * 24 + 2  # big and small chart of each region, and the total
 
 
 @pytest.mark.parametrize(
@@ -554,3 +601,24 @@ def test_the_report_of_a_run_shows_what_its_tables_hold(small_run) -> None:
         f"missed by {words.error(wape[CHAMPION])} of volume, the seasonal naive by {words.error(wape[NAIVE])}"
         in page.text
     )
+
+
+def test_a_run_without_sums_watch_and_explanations_has_a_page_all_the_same():
+    data = fake(4)
+    bare = replace(
+        data, levels=data.levels[:0], level_errors=data.level_errors[:0], monitoring=data.monitoring[:0],
+        explained=data.explained[:0],
+    )  # fmt: skip
+    page = render(bare)
+    assert "made no forecasts of sums" in page
+    assert "No day could be judged yet" in page
+
+
+def test_the_page_says_what_a_forecast_is_made_of_and_the_parts_sum_to_it():
+    data = fake(4)
+    region = data.shown["region"].iloc[0]
+    table = why(data.explained, region)
+    assert "level of the last season" in table
+    assert "70% prophet, 30% theta" in table
+    first = data.forecasts[data.forecasts["region"] == region].sort_values("date")["y_hat"].iloc[0]
+    assert words.number(float(first)) in table

@@ -16,7 +16,7 @@ from processes import Family
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from standalone import Cluster
 
-STEPS = ("ingest", "features", "train", "forecast", "evaluate")
+STEPS = ("ingest", "features", "train", "forecast", "reconcile", "evaluate")
 
 
 @dataclass(frozen=True)

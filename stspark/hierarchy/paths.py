@@ -13,7 +13,6 @@ import numpy as np
 from scipy.special import ndtri
 
 from stspark.hierarchy.tree import Floats
-from stspark.hierarchy.weights import shrunk_correlation
 
 JITTER = 1e-9
 
@@ -32,41 +31,69 @@ class Dependence:
 def dependence(errors: Floats) -> Dependence:
     """Estimate from errors [windows, days, regions] of back-tests (NaN = not observed counts as no error).
 
-    Each region's errors are divided by their root mean square over all windows and days, so that a level missed by a
-    whole window shows as correlation between its days. Both matrices are shrunk (Schäfer & Strimmer 2005): regions
-    towards none; days towards their mean correlation, below which nothing is known of their order.
+    Both matrices are shrunk (Schäfer & Strimmer 2005) towards one common correlation: the average in which pairs count
+    by their size, so that the variance of the sum over all regions is kept. Errors are about zero, not about their
+    mean: a level that a whole window missed shows as correlation between its days. Days are pooled over the regions
+    and their sum, in the target's unit, so that those that carry the sum decide.
     """
     known = np.nan_to_num(errors)
-    scale = np.sqrt(np.mean(known**2, axis=(0, 1)))
-    standard = known / np.where(scale > 0, scale, 1.0)
-    windows, days, regions = standard.shape
+    windows, days, regions = known.shape
     if windows * days < 3:
         return Dependence(np.eye(regions), np.eye(days))
-    across = shrunk_correlation(_unit(standard.reshape(-1, regions)))
-    by_day = _unit(standard.transpose(0, 2, 1).reshape(-1, days))
-    return Dependence(across, _towards_mean(by_day) if len(by_day) >= 3 else np.eye(days))
+    by_day = np.concatenate([known, known.sum(axis=2, keepdims=True)], axis=2).transpose(0, 2, 1).reshape(-1, days)
+    return Dependence(_towards_mean(known.reshape(-1, regions)), _towards_mean(by_day))
 
 
-def _unit(rows: Floats) -> Floats:
+def _towards_mean(rows: Floats) -> Floats:
+    """Correlation [n, n] of rows [m, n] about zero, shrunk towards the size-weighted mean correlation (at least 0)."""
+    m, n = rows.shape
+    if n == 1 or m < 3:
+        return np.eye(n)
     size = np.sqrt(np.mean(rows**2, axis=0))
-    scaled: Floats = rows / np.where(size > 0, size, 1.0)
-    return scaled
-
-
-def _towards_mean(standard: Floats) -> Floats:
-    """Correlation of days, shrunk towards their mean (never below 0) by the intensity for that target."""
-    m, n = standard.shape
-    if n == 1:
-        return np.ones((1, 1))
-    correlation = standard.T @ standard / m
+    standard = rows / np.where(size > 0, size, 1.0)
     off = ~np.eye(n, dtype=bool)
-    mean = max(float(correlation[off].mean()), 0.0)
+    product, weight = rows.T @ rows / m, np.outer(size, size)
+    total = float(weight[off].sum())
+    mean = float(np.clip(product[off].sum() / total, 0.0, 0.99)) if total > 0 else 0.0
+    correlation = standard.T @ standard / m
     spread = ((standard**2).T @ (standard**2) - m * correlation**2) / (m * (m - 1))
     distance = float(((correlation - mean)[off] ** 2).sum())
     intensity = 1.0 if distance == 0 else float(np.clip(spread[off].sum() / distance, 0.0, 1.0))
     shrunk: Floats = intensity * mean + (1 - intensity) * correlation
     np.fill_diagonal(shrunk, 1.0)
     return shrunk
+
+
+def inflation(joint: Dependence, spreads: Floats, errors: Floats, summing: Floats) -> tuple[Floats, Floats]:
+    """Root mean square of back-test errors of sums in units of what `joint` implies: by node, of days and of horizons.
+
+    spreads, errors: [windows, days, regions], standard deviations of the regions' forecasts, and what came; summing:
+    [n, regions]. Returns [n] and [n]; 1 where the paths are as wide as they should be, or nothing is known.
+    """
+    known = np.nan_to_num(errors)
+    daily, whole = np.ones(len(summing)), np.ones(len(summing))
+    for node, row in enumerate(summing):
+        part = spreads * row
+        blocks = np.einsum("wdr,rs,wes->wde", part, joint.regions, part, optimize=True)
+        missed = known @ row
+        by_day = np.einsum("wdd->wd", blocks)
+        over_all = np.einsum("wde,de->w", blocks, joint.days)
+        daily[node] = _ratio(missed, by_day)
+        whole[node] = _ratio(missed.sum(axis=1), over_all)
+    return daily, whole
+
+
+def _ratio(missed: Floats, variance: Floats) -> float:
+    usable = variance > 0
+    return float(np.sqrt(np.mean(missed[usable] ** 2 / variance[usable]))) if usable.any() else 1.0
+
+
+def spread_of(values: Floats, levels: Sequence[float]) -> Floats:
+    """Standard deviations [days, regions] that quantiles [days, regions, q] imply, from the outermost two."""
+    if len(levels) < 2:
+        return np.zeros(values.shape[:2])
+    wide: Floats = (values[..., -1] - values[..., 0]) / (ndtri(levels[-1]) - ndtri(levels[0]))
+    return wide
 
 
 def sample(joint: Dependence, quantiles: tuple[Floats, Sequence[float]], draws: int, seed: int) -> Floats:
@@ -85,7 +112,8 @@ def sample(joint: Dependence, quantiles: tuple[Floats, Sequence[float]], draws: 
 
 
 def _root(correlation: Floats) -> Floats:
-    return np.asarray(np.linalg.cholesky(correlation + JITTER * np.eye(len(correlation))), dtype=np.float64)
+    root: Floats = np.linalg.cholesky(correlation + JITTER * np.eye(len(correlation))).astype(np.float64)
+    return root
 
 
 def _at_scores(scores: Floats, values: Floats, knots: Floats) -> Floats:
@@ -95,7 +123,8 @@ def _at_scores(scores: Floats, values: Floats, knots: Floats) -> Floats:
     place = np.clip(np.searchsorted(knots, scores) - 1, 0, len(knots) - 2)
     day, region = np.ogrid[: values.shape[0], : values.shape[1]]
     low, high = values[day, region, place], values[day, region, place + 1]
-    inner: Floats = low + (high - low) * (scores - knots[place]) / (knots[place + 1] - knots[place])
+    share = (scores - knots[place]) / (knots[place + 1] - knots[place])
+    inner: Floats = (low + (high - low) * share).astype(np.float64)
     middle = len(knots) // 2
     for end, inside in ((0, max(middle, 1)), (-1, min(middle, len(knots) - 2))):
         width = (values[..., end] - values[..., inside]) / (knots[end] - knots[inside])

@@ -11,9 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stspark.hierarchy.reconcile import project
-from stspark.hierarchy.tree import Floats
+from stspark.hierarchy.tree import Floats, Tree
+from stspark.hierarchy.weights import shrunk_covariance, variances
+
+LARGE = 1000
+"""Nodes beyond which a hierarchy is reconciled subtree by subtree: W of all nodes would be larger than it is worth."""
 
 
 @dataclass(frozen=True)
@@ -61,3 +66,60 @@ def told(settled: Settled, beyond: Floats, floor: bool) -> Floats:
     held = positive.sum(axis=0)
     scaled: Floats = positive * np.where(held > 0, wanted / np.where(held > 0, held, 1.0), 0.0)
     return scaled
+
+
+def by_subtrees(method: str, tree: Tree, base: Floats, closed: NDArray[np.bool_], errors: Floats) -> Floats:
+    """Regions' forecasts [regions, days] as of reconcile.reconcile, with errors of different subtrees uncorrelated.
+
+    base: [n, days]; closed: [regions, days]; errors: [observations, n].
+    """
+    parts = [members(tree, child) for child in tree.children(0)]
+    total = _total_variance(method, tree, errors)
+    blocks = [_block(method, tree, part, errors) for part in parts]
+    floor, upper = bool((base[tree.n_upper :] >= 0).all()), tree.n_upper
+    bottom = np.zeros((tree.n_regions, base.shape[1]))
+    for pattern in np.unique(closed, axis=1).T:
+        days = np.flatnonzero((closed == pattern[:, None]).all(axis=0))
+        kept = np.concatenate([tree.summing[:upper][:, ~pattern].any(axis=1), ~pattern])
+        settled, places = [], []
+        for part, block in zip(parts, blocks, strict=True):
+            on = kept[part]
+            open_part = np.array(part)[on]
+            regions = open_part[open_part >= upper] - upper
+            if not len(regions):
+                continue
+            summing = tree.summing[np.ix_(open_part, regions)]
+            settled.append(settle(base[np.ix_(open_part, days)], summing, block[np.ix_(on, on)]))
+            places.append(regions)
+        if not settled:
+            continue
+        spread = np.array([s.variance for s in settled])
+        beyond = surprise(base[0, days], total, np.array([s.sums for s in settled]), spread)
+        for part_settled, regions in zip(settled, places, strict=True):
+            bottom[np.ix_(regions, days)] = told(part_settled, beyond, floor)
+    return bottom
+
+
+def members(tree: Tree, child: int) -> list[int]:
+    """The child and all nodes below it, in the tree's order (parents before children, regions last)."""
+    found = {child}
+    for node in range(child + 1, len(tree.nodes)):
+        if tree.above[node] in found:
+            found.add(node)
+    return sorted(found)
+
+
+def _block(method: str, tree: Tree, part: list[int], errors: Floats) -> Floats:
+    nodes = np.array(part)
+    regions = nodes[nodes >= tree.n_upper] - tree.n_upper
+    if method == "wls_struct":
+        return np.diag(tree.summing[np.ix_(nodes, regions)].sum(axis=1))
+    if method == "ols":
+        return np.eye(len(part))
+    return shrunk_covariance(errors[:, part]) if method == "mint_shrink" else np.diag(variances(errors[:, part]))
+
+
+def _total_variance(method: str, tree: Tree, errors: Floats) -> float:
+    if method in ("ols", "wls_struct"):
+        return 1.0 if method == "ols" else float(tree.n_regions)
+    return float(variances(errors[:, :1])[0])

@@ -13,7 +13,7 @@ import pandas as pd
 from pyspark.sql import functions as F
 
 from stspark import __version__
-from stspark.report import read
+from stspark.report import after, read
 from stspark.report.data import PLACED, SHOWN, ReportData, Rows, RunFacts, Totals, rows_of
 from stspark.report.page import render
 from stspark.report.raw_rows import example
@@ -61,6 +61,7 @@ def read_data(job: Job, run: Run) -> ReportData:
         "forecasts": read.collect(read.forecasts(store, scope, shown, list(settings.quantile_columns))),
         "backtests": read.collect(read.backtests(store, scope, shown)),
         "metrics": read.collect(read.metrics(store, scope)),
+        **after.read_after(store, scope, shown),
     }
     return ReportData(
         facts=_facts(job, run),

@@ -81,6 +81,11 @@ class Rows:
     duplicate: int
 
 
+def empty(*columns: str) -> pd.DataFrame:
+    """A frame without rows: what a run has not made."""
+    return pd.DataFrame({column: pd.Series(dtype=object) for column in columns})
+
+
 @dataclass(frozen=True)
 class ReportData:
     """All frames of a report; region `*` stands for all regions together; dates are datetime64,
@@ -97,6 +102,11 @@ class ReportData:
     models: model, status, n, fit_seconds, n_fits.
     failures: region, model, status, error, fallback_used: some of those that are not ok.
     rejected: reason, column, n, example.
+    levels: level, node, horizon (0 = whole), date, method, y_base, y_hat, quantile columns: the total by day, and every
+        node above the regions over the whole horizon.
+    level_errors: level, model, wape: of the back-tests' days.
+    monitoring: level, region, check, verdict, reason, p_value, n, basis, first_date, last_date: what stands out.
+    explained: region, date, member, component, value, weight: of the regions shown.
     """
 
     facts: RunFacts
@@ -111,6 +121,10 @@ class ReportData:
     models: pd.DataFrame
     failures: pd.DataFrame
     rejected: pd.DataFrame
+    levels: pd.DataFrame = field(default_factory=lambda: empty("level", "node", "horizon", "date", "y_hat"))
+    level_errors: pd.DataFrame = field(default_factory=lambda: empty("level", "model", "wape"))
+    monitoring: pd.DataFrame = field(default_factory=lambda: empty("level", "region", "check", "verdict"))
+    explained: pd.DataFrame = field(default_factory=lambda: empty("region", "date", "component", "value"))
 
     @property
     def shown(self) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from stspark.report.data import WEEKS, ReportData, RunFacts, of_region, rows_of
 from stspark.report.fan import Band, Story, drawn_bands, fan, small_fan
 from stspark.report.markup import Html, join, tag
 from stspark.report.verdict import EVEN
+from stspark.report.why import why
 from stspark.report.words import error, number, plural, signed, span, whole
 
 TESTS = ("key champion", "key naive")
@@ -24,13 +25,14 @@ def outlook(data: ReportData) -> Html:
 
 
 def story(data: ReportData, region: str, name: str) -> Story:
-    """What the chart of a region tells; sums over all regions have no bands, since quantiles do not add up."""
+    """What the chart of a region tells; the sum over all regions has its bands from forecast_levels, if at all."""
     facts = data.facts
     days = of_region(data.days, region)
     recent = days[days["date"] > facts.as_of - pd.Timedelta(weeks=WEEKS)]
     forecast, bands = of_region(data.forecasts, region), drawn_bands(facts.quantiles)
     if region == ALL_REGIONS:
-        forecast, bands = _summed(forecast), ()
+        forecast = _summed(forecast)
+        forecast, bands = (forecast, ()) if data.levels.empty else (_with_bands(forecast, data), bands)
     backtests = data.backtests[data.backtests["region"] == region]
     return Story(name, f"{facts.target} per day", facts.as_of, recent, forecast, backtests, bands)
 
@@ -60,6 +62,12 @@ def _summed(forecast: pd.DataFrame) -> pd.DataFrame:
     return days.assign(holiday_name=None)
 
 
+def _with_bands(forecast: pd.DataFrame, data: ReportData) -> pd.DataFrame:
+    """The total's own forecast and quantiles by day, beside what is known of the days."""
+    total = data.levels[(data.levels["level"] == "total") & (data.levels["horizon"] > 0)]
+    return forecast.drop(columns="y_hat").merge(total, on="date", how="left").sort_values("date")
+
+
 def _together(data: ReportData) -> Html:
     totals, facts = data.totals, data.facts
     total = story(data, ALL_REGIONS, "All regions")
@@ -74,16 +82,18 @@ def _together(data: ReportData) -> Html:
             "p",
             tag("b", f"{whole(totals.next_total)} {facts.target}", class_="big"),
             f" expected in {plural(totals.regions, 'region')}, {when}.{compared} ",
-            tag(
-                "span",
-                "The sum of the regions' point forecasts. It has no interval: quantiles of regions do not add up.",
-                class_="muted",
-            ),
+            tag("span", _about_total(data), class_="muted"),
         ),
         tag("div", fan(total, width=980, height=250), class_="scroll"),
-        legend(()),
+        legend(tuple(band.level for band in total.bands)),
         class_="card with-tests",
     )
+
+
+def _about_total(data: ReportData) -> str:
+    if data.levels.empty:
+        return "The sum of the regions' point forecasts. It has no interval: quantiles of regions do not add up."
+    return "Its intervals are of the sum itself, from joint paths of all regions: quantiles of regions do not add up."
 
 
 def _one_by_one(data: ReportData, stories: dict[str, Story]) -> Html:
@@ -112,7 +122,13 @@ def _panel(data: ReportData, row: Any, place: int, told: Story) -> Html:
     levels = tuple(band.level for band in told.bands)
     return tag(
         "div",
-        tag("div", tag("div", fan(told), class_="scroll"), legend(levels), class_="grow"),
+        tag(
+            "div",
+            tag("div", fan(told), class_="scroll"),
+            legend(levels),
+            why(data.explained, row.region),
+            class_="grow",
+        ),
         tag("div", _facts(row, data.facts), _days(told), class_="side"),
         class_="panel",
         data_region=str(place),

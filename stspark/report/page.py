@@ -14,7 +14,9 @@ from stspark.report.markup import Html, join, tag
 from stspark.report.outlook import outlook
 from stspark.report.quality import quality
 from stspark.report.query import query
+from stspark.report.sums import sums
 from stspark.report.verdict import judge
+from stspark.report.watch import watch
 from stspark.report.words import day, error, number, percent, plural, signed, whole
 
 POLICY = (
@@ -27,6 +29,8 @@ def render(data: ReportData) -> str:
     """The whole page as HTML text."""
     sections = (
         ("forecast", "Forecast", "The coming days", outlook(data)),
+        ("sums", "Sums", "Forecasts that add up", sums(data)),
+        ("watch", "Watch", "Does what came agree?", watch(data)),
         ("map", "Map", "Where it happens", atlas(data)),
         ("models", "Models", "The models compared", comparison(data)),
         ("accuracy", "Accuracy", "Accuracy in the back-tests", accuracy(data)),
