@@ -106,7 +106,7 @@ def test_a_weeks_total_is_surer_than_its_days_together_and_less_sure_than_indepe
 
 def test_intervals_of_sums_hold_what_they_promise():
     asked = task("bottom_up")
-    drawn = [base(asked, windows=10, seed=seed) for seed in range(12)]
+    drawn = [base(asked, windows=10, seed=seed) for seed in range(8)]
     rows = pd.concat([made(asked, r.assign(warm_up=r["cutoff"] < AS_OF - timedelta(days=42))) for r in drawn])
     tested = rows[(rows["kind"] == "backtest") & (rows["model"] == "reconciled") & (rows["level"] == "total")]
     for whole in (True, False):
