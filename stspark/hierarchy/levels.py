@@ -152,6 +152,7 @@ def describe(forecasts: DataFrame, backtests: DataFrame, run_id: str) -> str:
     if now is None:
         return "no node above the regions"
     known_days = backtests.where(mine & (F.col("horizon") > 0) & F.col("y").isNotNull())
+    known_days = known_days.where(F.col("model").isin("base", "bottom_up", "reconciled"))
     wape = F.try_divide(F.sum(F.abs(F.col("y") - F.col("y_hat"))), F.sum("y"))
     errors = {row["model"]: row["wape"] for row in known_days.groupBy("model").agg(wape.alias("wape")).collect()}
     shown = ", ".join(f"{model} {errors[model]:.4f}" for model in sorted(errors) if errors[model] is not None)

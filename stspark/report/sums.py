@@ -14,6 +14,7 @@ from stspark.report.words import error, number, percent, plural
 
 METHODS = {
     "bottom_up": "as the sums of the regions' forecasts",
+    "wls_var": "by weighted least squares, which also moves the regions towards what is known of their sums",
     "mint_shrink": "by minimum trace (MinT), which also moves the regions towards what is known of their sums",
 }
 MOST = 40
