@@ -41,12 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory):
-    """The session that all tests share, small and quick to start; jobs that a test runs join it."""
+    """The session that all tests share, small; jobs that a test runs join it."""
     from stspark.session import build_session
 
     home = tmp_path_factory.mktemp("spark")
     environment = {
-        "PYSPARK_SUBMIT_ARGS": "--driver-memory 2g --driver-java-options -XX:TieredStopAtLevel=1 pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": "--driver-memory 2g pyspark-shell",
         "PYTHONPATH": str(ROOT / "tests"),  # models of the tests, on the workers
     }
     with pytest.MonkeyPatch.context() as patched:
