@@ -32,7 +32,7 @@ def shop(seed: int = 0, regions: int = 12, cutoffs: int = 16, noise: float = 8.0
     own = np.ones((regions, cutoffs, len(MODELS)), dtype=bool)
     names = tuple(f"r{k:02d}" for k in range(regions))
     return windows.Windows(
-        names, tuple(range(cutoffs)), tuple(range(1, 8)), MODELS, LEVELS, y, point, quantiles, own, event
+        names, tuple(range(0, 7 * cutoffs, 7)), tuple(range(1, 8)), MODELS, LEVELS, y, point, quantiles, own, event
     )
 
 
@@ -206,6 +206,39 @@ def test_nothing_of_a_window_or_after_it_changes_what_is_made_of_it(k, combinati
     plan = replace(ADAPTIVE, combination=combination)
     made = []
     for whole in (true, replace(true, y=y)):
+        done = finish.finish(alone(whole, 2), "", finish.learn(whole, {}, plan), plan)
+        made.append((done.windows.point[:, k], done.quantiles[:, k], done.champion[:, k], done.weights[:, k]))
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def overlapping(daily: np.ndarray, horizons: range, cutoffs: int) -> windows.Windows:
+    """Weekly cutoffs whose windows reach into the next ones; daily: [R, days] demand from the day after the first."""
+    rng, days = np.random.default_rng(12), np.array(horizons)
+    y = np.stack([daily[:, 7 * k + days - 1] for k in range(cutoffs)], axis=1)
+    point = 50 + np.stack([rng.normal(bias, sd, y.shape) for bias, sd in ((0, 12), (15, 4), (0, 2), (0, 25))], axis=3)
+    own, event = np.ones((*y.shape[:2], len(MODELS)), dtype=bool), np.zeros(y.shape, dtype=bool)
+    names = tuple(f"r{r}" for r in range(len(daily)))
+    return windows.Windows(
+        names, tuple(range(0, 7 * cutoffs, 7)), tuple(horizons), MODELS, LEVELS,
+        y, point, point[..., None] + 4 * norm.ppf(LEVELS), own, event,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "horizons", [pytest.param(range(1, 15), id="horizon 14"), pytest.param(range(8, 15), id="gap 7, horizon 7")]
+)
+@pytest.mark.parametrize("plan", [
+    ADAPTIVE, replace(ADAPTIVE, combination="inverse", calibration="split", metric="mase"),
+    replace(ADAPTIVE, metric="pinball"),
+], ids=["stacked", "inverse", "pinball"])  # fmt: skip
+def test_nothing_after_a_cutoff_changes_what_is_made_there_where_windows_overlap(horizons, plan):
+    """Cutoffs are a week apart, forecasts end two weeks after them: the window before is half in the future."""
+    daily = np.random.default_rng(6).normal(50, 8, (6, 7 * 12 + 14))
+    later, k, made = daily.copy(), 8, []
+    later[:, 7 * k :] += 500
+    for demand in (daily, later):
+        whole = overlapping(demand, horizons, 12)
         done = finish.finish(alone(whole, 2), "", finish.learn(whole, {}, plan), plan)
         made.append((done.windows.point[:, k], done.quantiles[:, k], done.champion[:, k], done.weights[:, k]))
     for one, other in zip(*made, strict=True):

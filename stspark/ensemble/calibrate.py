@@ -73,7 +73,7 @@ def learn(windows: Windows, rate: float = RATE) -> Scores:
     grid = np.full((n, kinds, len(windows.models), POINTS), np.nan)
     for k in range(1, n):
         for kind in range(kinds):
-            grid[k, kind] = _grid(z[:, :k], group[:, :k] == kind)
+            grid[k, kind] = _grid(windows.before(z, k), group[:, :k] == kind)
     levels = np.broadcast_to(np.asarray(windows.levels), (n, len(windows.models), len(windows.levels))).copy()
     scores = Scores(grid, levels)
     for k in range(1, n - 1):
@@ -111,11 +111,12 @@ def _grid(z: Floats, here: NDArray[np.bool_]) -> Floats:
 def _window(windows: Windows, scores: Scores, z: Floats, group: NDArray[np.int_], k: int) -> Floats:
     """[R, H, M, Q] calibrated quantiles of window k, learnt from the windows before it."""
     raw, width, point = windows.quantiles[:, k], widths(windows)[:, k], windows.point[:, k]
+    known = windows.before(z, k)
     made = raw.copy()
     for r in range(len(raw)):
         for kind in np.unique(group[r, k]):
             days = group[r, k] == kind
-            own = z[r, :k][group[r, :k] == kind]
+            own = known[r][group[r, :k] == kind]
             shift = blended_quantiles(own.T, scores.grid[k, kind], scores.levels[k])
             calibrated = point[r, days][..., None] + width[r, days][..., None] * shift[None]
             made[r, days] = np.where(np.isfinite(calibrated), calibrated, raw[r, days])
@@ -141,8 +142,11 @@ def blended_quantiles(own: Floats, grid: Floats, levels: Floats) -> Floats:
 
 
 def _moved(levels: Floats, made: Floats, windows: Windows, k: int, rate: float) -> Floats:
-    """[M, Q] the next window's levels: a central interval is widened where window k missed too much, or narrowed."""
-    moved, y = levels.copy(), windows.y[:, k, :, None]
+    """[M, Q] the next window's levels: a central interval is widened where window k missed too much, or narrowed.
+
+    It is judged by the days that had come by the next cutoff.
+    """
+    moved, y = levels.copy(), windows.before(windows.y, k + 1)[:, k, :, None]
     for low, high in central_intervals(windows.levels):
         i, j = windows.levels.index(low), windows.levels.index(high)
         inside = (y >= made[..., i]) & (y <= made[..., j])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from stspark.ensemble.windows import Floats, Windows
+from stspark.ensemble.windows import Flags, Floats, Windows
 from stspark.names import COMBINATION
 
 Metric = Literal["wape", "mase", "rmse", "pinball"]
@@ -22,22 +22,25 @@ TIE = 9
 """Decimals of a loss in scales beyond which two models are equal."""
 
 
-def window_losses(windows: Windows, quantiles: Floats, metric: Metric) -> Floats:
-    """[R, K, M] each window's mean loss in the target's unit; NaN where nothing was observed or another stood in.
-
-    quantiles: [R, K, H, M, Q] as published (calibrated).
-    """
+def day_losses(windows: Windows, quantiles: Floats, metric: Metric) -> Floats:
+    """[R, K, H, M] each day's loss in the target's unit; quantiles: [R, K, H, M, Q] as published (calibrated)."""
     error = windows.errors()
     if metric == "pinball":
         levels = np.asarray(windows.levels)
         gap = windows.y[..., None, None] - quantiles
-        loss = np.maximum(levels * gap, (levels - 1) * gap).mean(axis=-1)
-    else:
-        loss = np.abs(error) if metric != "rmse" else error**2
+        return np.asarray(np.maximum(levels * gap, (levels - 1) * gap).mean(axis=-1))
+    return np.abs(error) if metric != "rmse" else error**2
+
+
+def window_losses(loss: Floats, own: Flags) -> Floats:
+    """[R, k, M] each window's mean of the days' losses [R, k, H, M] that are known; NaN where none is.
+
+    own: [R, k, M], False where another model stood in: NaN too.
+    """
     known = np.isfinite(loss)
     n = known.sum(axis=2)
     mean = np.divide(np.where(known, loss, 0.0).sum(axis=2), n, out=np.full(n.shape, np.nan), where=n > 0)
-    return np.where(windows.own, mean, np.nan)
+    return np.where(own, mean, np.nan)
 
 
 def default_model(losses: Floats, scale: Floats, naive: int, combination: int | None) -> int:

@@ -75,11 +75,12 @@ def learn(windows: Windows, classes: Mapping[str, str], plan: Plan) -> Pool:
     if plan.metric == "pinball":
         alone = [combined.of_regions(np.arange(len(kinds)) == r) for r in range(len(kinds))]
         quantiles = np.concatenate([_calibrated(one, kind, pool, plan) for one, kind in zip(alone, kinds, strict=True)])
-    losses = choose.window_losses(combined, quantiles, plan.metric)
+    losses = choose.day_losses(combined, quantiles, plan.metric)
     scale = combined.scale() if plan.metric == "mase" else np.ones(losses.shape[:2])
     place = choose.combination_place(combined)
     default = tuple(
-        choose.default_model(losses[:, :k], scale[:, k], windows.naive, place) for k in range(len(windows.cutoffs))
+        choose.default_model(_losses_before(combined, losses, k), scale[:, k], windows.naive, place)
+        for k in range(len(windows.cutoffs))
     )
     return Pool(around, together, scores, default)
 
@@ -88,12 +89,18 @@ def finish(windows: Windows, kind: str, pool: Pool, plan: Plan, first: int = 0) 
     """Finish the windows of one region [R = 1] of this class of demand; quantiles from window `first` on."""
     combined, mixed = _combined(windows, (pool.around, pool.together), plan)
     quantiles = _calibrated(combined, kind, pool, plan, 0 if plan.metric == "pinball" else first)
-    losses = choose.window_losses(combined, quantiles, plan.metric)
-    chosen = [
-        _there(combined, k, choose.champion(losses[0, :k], pool.default[k], combined.naive, plan.fewest, plan.guard))
-        for k in range(len(combined.cutoffs))
-    ]
-    return Finished(combined, quantiles, np.array([chosen]), mixed, losses)
+    losses = choose.day_losses(combined, quantiles, plan.metric)
+    chosen = []
+    for k in range(len(combined.cutoffs)):
+        known = _losses_before(combined, losses, k)[0]
+        best = choose.champion(known, pool.default[k], combined.naive, plan.fewest, plan.guard)
+        chosen.append(_there(combined, k, best))
+    return Finished(combined, quantiles, np.array([chosen]), mixed, choose.window_losses(losses, combined.own))
+
+
+def _losses_before(windows: Windows, losses: Floats, k: int) -> Floats:
+    """[R, k, M] losses of the windows before the k-th, of the days that had come by its cutoff."""
+    return choose.window_losses(windows.before(losses, k), windows.own[:, :k])
 
 
 def _there(windows: Windows, k: int, chosen: int) -> int:
@@ -117,7 +124,7 @@ def _pooled_weights(windows: Windows) -> tuple[Floats, Floats]:
     around = np.full((len(windows.cutoffs), len(parts), m), 1 / m)
     together = np.zeros((len(windows.cutoffs), len(parts), m, m))
     for k in range(1, len(windows.cutoffs)):
-        scaled = np.where(windows.own[:, :k, None], error[:, :k], np.nan) / scale[:, k, None, None, None]
+        scaled = np.where(windows.own[:, :k, None], windows.before(error, k), np.nan) / scale[:, k, None, None, None]
         for w, days in enumerate(parts):
             around[k, w], together[k, w] = weights.pooled(scaled[:, :, days].reshape(-1, m))
     return around, together
@@ -159,7 +166,7 @@ def _weights(windows: Windows, place: tuple[int, int], shared: tuple[Floats, Flo
     parts = weeks(windows.horizons)
     if not usable.any():
         return np.zeros((len(parts), len(usable)))
-    scaled = windows.errors()[r, :k] / windows.scale()[r, k]  # [k, H, M]
+    scaled = windows.before(windows.errors(), k)[r] / windows.scale()[r, k]  # [k, H, M]
     found = []
     for w, days in enumerate(parts):
         errors = scaled[:, days].reshape(-1, len(usable))

@@ -1,7 +1,8 @@
 """Back-test forecasts of many models as arrays: what the ensemble learns from. No Spark.
 
 A window is a cutoff and the days forecast from it. Whatever is done in a window is learnt from strictly earlier
-windows, so that no window judges what it has chosen itself.
+windows, so that no window judges what it has chosen itself; where they overlap (a step shorter than gap and horizon),
+only from their days that had come by its cutoff.
 """
 
 from __future__ import annotations
@@ -73,16 +74,29 @@ class Windows:
         """[R, K, H, M] forecast minus actual; NaN where either is not known."""
         return self.point - self.y[..., None]
 
+    def come(self, k: int) -> Flags:
+        """[k, H] days of the windows before the k-th that had come by its cutoff: all, unless windows overlap."""
+        cutoff = np.array(self.cutoffs, dtype="datetime64[D]")
+        days = cutoff[:k, None] + np.asarray(self.horizons, dtype="timedelta64[D]")
+        came: Flags = days <= cutoff[k]
+        return came
+
+    def before(self, values: Floats, k: int) -> Floats:
+        """[R, k, H, ...] of values [R, K, H, ...]: what was known of earlier windows at the k-th's cutoff, else NaN."""
+        came = self.come(k)
+        return np.where(came.reshape(1, *came.shape, *[1] * (values.ndim - 3)), values[:, :k], np.nan)
+
     def scale(self) -> Floats:
-        """[R, K] the seasonal naive's mean absolute error in all windows before each; NaN before the first error.
+        """[R, K] the seasonal naive's mean absolute error known at each cutoff; NaN before the first error.
 
         Regions of all sizes count alike when their errors are divided by it.
         """
         error = np.abs(self.errors()[..., self.naive])
-        known = np.isfinite(error)
-        total, n = np.where(known, error, 0.0).sum(axis=2).cumsum(axis=1), known.sum(axis=2).cumsum(axis=1)
-        mean = np.divide(total, n, out=np.full(total.shape, np.nan), where=(n > 0) & (total > 0))
-        return np.concatenate([np.full((len(mean), 1), np.nan), mean[:, :-1]], axis=1)
+        seen = [self.before(error, k) for k in range(len(self.cutoffs))]
+        total = np.stack([np.nansum(part, axis=(1, 2)) for part in seen], axis=1)
+        n = np.stack([np.isfinite(part).sum(axis=(1, 2)) for part in seen], axis=1)
+        mean: Floats = np.divide(total, n, out=np.full(total.shape, np.nan), where=(n > 0) & (total > 0))
+        return mean
 
 
 @dataclass(frozen=True)
