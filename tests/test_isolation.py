@@ -184,3 +184,16 @@ def test_one_child_serves_all_fits_and_ends_with_the_worker():
         assert child.started == 1
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_child_that_dies_between_two_fits_is_replaced():
+    """When memory is short the kernel takes the child first, also while it waits for work."""
+    naive, good = SeasonalNaive(), Last()
+    with Child([naive, good], PLAN) as child:
+        assert run_model(good, region(1), naive, PLAN, child.attempt).status == "ok"
+        os.kill(child._process.pid, signal.SIGKILL)
+        child._process.join()
+        for seed in (2, 3):
+            outcome = run_model(good, region(seed), naive, PLAN, child.attempt)
+            assert (outcome.status, outcome.error) == ("ok", None)
+        assert child.started == 2

@@ -59,17 +59,19 @@ class Child:
     ) -> Made:
         """As `attempt_here`, in the child. Raises Failed with what the model raised, or how the child ended."""
         place = next(i for i, known in enumerate(self._models) if known is model)
+        if self._process is not None and not self._process.is_alive():
+            self.stop()  # the kernel took it between two fits
         pipe = self._pipe or self._start()
-        if self._region is not region:
-            pipe.send(region)
-            self._region = region
-        pipe.send((place, kept, cutoff))
-        if not pipe.poll(plan.fit_seconds + GRACE):
-            self.stop()
-            raise FitTimeout
         try:
+            if self._region is not region:
+                pipe.send(region)
+                self._region = region
+            pipe.send((place, kept, cutoff))
+            if not pipe.poll(plan.fit_seconds + GRACE):
+                self.stop()
+                raise FitTimeout
             answer = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # it ended before it answered
             raise Failed(self._last_words()) from None
         if isinstance(answer, Made):
             return answer
