@@ -10,6 +10,7 @@ from datetime import date
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
+from stspark.ingest import ledger
 from stspark.store import Store
 
 log = logging.getLogger("stspark")
@@ -45,17 +46,13 @@ def of_region_day(store: Store) -> Basis | None:
 
 def touched_days(store: Store, table: str, before: Basis) -> list[date] | None:
     """Days on which rows came or went since `before`; None where that cannot be told any more."""
-    now, then = (
-        {row[0] for row in frame.select("ingest_id").distinct().toLocalIterator()}
-        for frame in (store.read("ingested_files"), store.at("ingested_files", before.ledger))
-    )
     days: set[date] = set()
     try:
-        for frame, ids in ((store.read(table), now - then), (store.at(table, before.rows), then - now)):
-            if ids:
-                rows = frame.where(F.col("ingest_id").isin(sorted(ids))).select("date").distinct()
-                days |= {row[0] for row in rows.toLocalIterator()}
+        ids = ledger.changed(ledger.read_ledger(store), ledger.read_ledger(store, before.ledger))
+        for frame in (store.read(table), store.at(table, before.rows)) if ids else ():
+            rows = frame.where(F.col("ingest_id").isin(sorted(ids))).select("date").distinct()
+            days |= {row[0] for row in rows.toLocalIterator()}
     except PySparkException as error:
-        log.info("features: version %d of %s cannot be read any more (%s)", before.rows, table, type(error).__name__)
+        log.info("features: what region_day was made from cannot be read any more (%s)", type(error).__name__)
         return None
     return sorted(days)

@@ -82,7 +82,11 @@ def test_any_order_of_arrival_gives_the_tables_of_one_go(seed):
     for _ in range(6):
         for name in rng.choice(list("abcdef"), size=rng.integers(1, 3), replace=False):
             disk[name] = random_rows(rng) if rng.random() < 0.8 or not disk else disk[rng.choice(sorted(disk))]
+        then, fates = grown.entries, grown.fates
         grown.take_in(disk)
+        told = ledger.changed(grown.entries, then)
+        others = {f for f in {*fates, *grown.fates} if fates.get(f) != grown.fates.get(f)}
+        assert {e.ingest_id for e in [*then, *grown.entries] if e.source_file in others} <= told
         assert grown.take_in(disk) == 0
     once = Tables()
     once.take_in(disk)
@@ -230,3 +234,20 @@ def test_random_arrivals_leave_the_tables_of_one_full_build(spark, tmp_path, mon
         pd.testing.assert_frame_equal(
             grown.table(spark, name), once.table(spark, name), check_exact=True, obj=f"{name} of seed {seed}"
         )
+
+
+def test_an_id_that_a_file_takes_from_a_later_one_leaves_the_day_of_the_later_ones_row(spark, tmp_path, monkeypatch):
+    """Both files have the id 7, on other days. The first by name keeps it; the other is read again under its old id."""
+    monkeypatch.setenv("STSPARK_USER_KEY", "key")
+
+    def row(key: str, number: int) -> str:
+        return f"{key},{day(number)}T10:00:00Z,order,north,u,mug,1,5"
+
+    files = {"b.csv": [*(row(f"b{k}", k) for k in range(30)), row("7", 20)], "a.csv": [row("7", 25)]}
+    grown, once = Shop(tmp_path / "grown"), Shop(tmp_path / "once")
+    grown.arrive({"b.csv": files["b.csv"]})
+    grown.arrive({"a.csv": files["a.csv"]})
+    once.arrive(files)
+    one, other = (shop.table(spark, "region_day")[["date", "target"]] for shop in (grown, once))
+    assert float(other["target"][20]) == 5.0
+    pd.testing.assert_frame_equal(one, other)

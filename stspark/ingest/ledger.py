@@ -39,12 +39,12 @@ def ingest_id(file: InputFile, cleaning: str) -> str:
     return hashlib.sha256(f"{file.name}\n{file.content_hash}\n{cleaning}".encode()).hexdigest()[:12]
 
 
-def read_ledger(store: Store) -> list[Entry]:
-    """All entries, by name; one row per file ever ingested."""
+def read_ledger(store: Store, version: int | None = None) -> list[Entry]:
+    """All entries, now or at a Delta version, by name; one row per file ever ingested."""
     if not store.exists("ingested_files"):
         return []
     columns = ("source_file", "content_hash", "cleaned_by", "ingest_id", "repeats")
-    ledger = store.read("ingested_files")
+    ledger = store.read("ingested_files") if version is None else store.at("ingested_files", version)
     if "cleaned_by" not in ledger.columns:  # of an older version, which did not say how: all is cleaned anew
         return []
     rows = ledger.select(*columns).orderBy("source_file").toLocalIterator()
@@ -94,6 +94,18 @@ def widened(now: Plan, names: set[str], files: Sequence[InputFile], entries: Seq
         out |= more
     again = {f.name for f in now.read} | (out - {e.source_file for e in now.withdraw})
     return Plan(tuple(f for f in files if f.name in again), tuple(e for e in entries if e.source_file in out))
+
+
+def changed(now: Sequence[Entry], then: Sequence[Entry]) -> set[str]:
+    """Ingest ids whose rows came, went, or may be others: their files repeat rows of a file of which that is true.
+
+    A file that is read again beside a new one keeps its id, but not all of its rows.
+    """
+    both = [*now, *then]
+    files = {e.source_file for e in set(now) ^ set(then)}
+    while more := {e.source_file for e in both if e.repeats & files} - files:
+        files |= more
+    return {e.ingest_id for e in both if e.source_file in files}
 
 
 def remove_unfinished(store: Store, tables: Sequence[str], entries: Sequence[Entry]) -> None:
