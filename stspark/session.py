@@ -20,10 +20,19 @@ THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THR
 """One compute thread per Python worker: workers are the parallelism, and must not fight over cores."""
 
 
+FIXED = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.legacy.javaCharsets": "true",  # read any encoding that Java knows, not only Latin-1 and UTF
+}
+"""What decides numbers: the same on every cluster, whatever its spark-defaults.conf says."""
+
+
 def build_session(name: str, master: str | None = None) -> SparkSession:
     """Start (or join) the session of a job, with Delta, UTC and Arrow on.
 
-    Settings given to spark-submit win. Raises EnvironmentMistake where Java or the Delta jars are missing.
+    Settings given to spark-submit win, but for those that decide numbers (FIXED). Raises EnvironmentMistake where Java
+    or the Delta jars are missing.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(name)
@@ -73,14 +82,13 @@ def _as_zip(wheel: Path) -> Path:
 
 
 def _settings() -> dict[str, str]:
-    """Session settings that are not already given to spark-submit."""
+    """Session settings that are not already given to spark-submit, and those that must be ours."""
     given = SparkConf()
     local = given.get("spark.master", "local[*]").startswith("local")
     cores = os.cpu_count() or 2
     wanted = {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-        "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.shuffle.partitions": str(2 * cores),
         "spark.databricks.delta.snapshotPartitions": "1",
@@ -89,11 +97,9 @@ def _settings() -> dict[str, str]:
         **({"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"} if local else {}),
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
-        "spark.sql.ansi.enabled": "true",
-        "spark.sql.legacy.javaCharsets": "true",  # read any encoding that Java knows, not only Latin-1 and UTF
         **{f"spark.executorEnv.{name}": value for name, value in THREADS.items()},
     }
-    return {key: value for key, value in wanted.items() if not given.contains(key)}
+    return {key: value for key, value in wanted.items() if not given.contains(key)} | FIXED
 
 
 def slots(spark: SparkSession) -> int:

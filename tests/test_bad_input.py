@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, Ran, run_job
+from pyspark import SparkConf
+
+from stspark import session
 
 FIRST, DAYS = date(2024, 1, 1), 40
 LAST = FIRST + timedelta(days=DAYS - 1)  # 9 February
@@ -323,3 +326,13 @@ def test_settings_given_to_spark_submit_win(tmp_path):
     ran = submit(Shop(tmp_path), script, "--conf", "spark.sql.shuffle.partitions=3")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "partitions 3\n" in ran.stdout
+
+
+def test_settings_that_decide_numbers_are_ours_whatever_the_cluster_says(monkeypatch):
+    """A spark-defaults.conf with another zone would move every time that carries no offset."""
+    given = SparkConf(loadDefaults=False).set("spark.sql.session.timeZone", "America/New_York")
+    given.set("spark.sql.shuffle.partitions", "7")
+    monkeypatch.setattr(session, "SparkConf", lambda: given)
+    made = session._settings()
+    assert made["spark.sql.session.timeZone"] == "UTC"
+    assert "spark.sql.shuffle.partitions" not in made

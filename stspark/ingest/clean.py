@@ -67,21 +67,21 @@ def required(columns: Sequence[str]) -> list[Check]:
 
 
 def parse_numbers(frame: DataFrame, columns: Sequence[str]) -> tuple[DataFrame, list[Check]]:
-    """Cast to double; text, NaN and infinity are `bad_number`."""
+    """Cast to double; text, NaN, infinity and what only Java takes for a number (1d, 2F, 0x1p3) are `bad_number`."""
     checks = []
     for column in columns:
         number, text = F.col(column), F.col(text_of(column))
         unusable = number.isNull() | F.isnan(number) | (F.abs(number) == float("inf"))
-        checks.append(Check(column, "bad_number", text.isNotNull() & unusable))
+        checks.append(Check(column, "bad_number", text.isNotNull() & (unusable | text.rlike("[dDfFxX]"))))
     parsed = {text_of(c): F.col(c) for c in columns} | {c: F.col(c).try_cast("double") for c in columns}
     return frame.withColumns(parsed), checks
 
 
 def parse_times(frame: DataFrame, column: str, timezone: str) -> tuple[DataFrame, list[Check]]:
-    """Parse instants: with an offset of their own, else in `timezone`; anything else is `bad_time`."""
+    """Parse instants: with an offset or zone of their own, else in `timezone`; anything else is `bad_time`."""
     text = F.col(column)
     instant = text.try_cast("timestamp")
-    has_offset = text.rlike(r"(?i):\d{2}.*(z|utc|gmt|[+-]\d{1,2}(:?\d{2})?|[a-z]+/[\w/+-]+)$")
+    has_offset = text.rlike(r"(?i):\d{2}.*([a-z]|[+-]\d)")  # Z, +01:00, EST, Europe/London: what the cast has used
     utc = F.when(has_offset, instant).otherwise(F.to_utc_timestamp(instant, timezone))
     whole = F.when(text.rlike(r"^\d{4}-\d{1,2}-\d{1,2}"), instant if timezone == "UTC" else utc)
     bad = F.col(text_of(column)).isNotNull() & F.col(column).isNull()
