@@ -71,8 +71,9 @@ def score_globals(job: Job, run: Run, models: DataFrame, naive: DataFrame) -> li
     """The as-of day's forecasts of the stored global models, with the seasonal naive's, marked, where they lack."""
     scored = []
     for model in job.settings.networks:
-        row = models.where((F.col("model") == model.name) & (F.col("status") == "ok")).first()
-        scored.append(_stand_in(model, naive) if row is None else _scored(job, run, model, [run.as_of]))
+        row = models.where((F.col("model") == model.name) & F.col("artefact").isNotNull()).first()
+        made = None if row is None else _scored(job, run, model, [run.as_of])
+        scored.append(_stand_in(model, naive) if made is None else _filled(job, made, [model.name], naive))
     if job.settings.panel_models:
         task = _panel_task(job, run, [run.as_of])
         rows = naive.where("false")  # a run that took an earlier run's models has no snapshot of its own
@@ -102,7 +103,12 @@ def _panel_task(job: Job, run: Run, cutoffs: Sequence[date]) -> panel_models.Pan
 def _panel_forecasts(job: Job, rows: DataFrame, naive: DataFrame) -> DataFrame:
     """Published forecasts of all panel models; the naive's, marked, for each cutoff and region that lacks one."""
     made = rows.where("kind = 'forecast'").select(*FORECAST_KEYS, *VALUES, *job.settings.quantile_columns)
-    names = job.spark.createDataFrame([(m.name,) for m in job.settings.panel_models], "model string")
+    return _filled(job, made, [model.name for model in job.settings.panel_models], naive)
+
+
+def _filled(job: Job, made: DataFrame, models: Sequence[str], naive: DataFrame) -> DataFrame:
+    """Published forecasts of these models; the naive's, marked, for each cutoff and region that lacks one."""
+    names = job.spark.createDataFrame([(name,) for name in models], "model string")
     wanted = naive.drop("model", "fallback_used").crossJoin(F.broadcast(names))
     lacking = wanted.join(made, ["model", "region", "cutoff"], "left_anti").withColumn("fallback_used", F.lit(NAIVE))
     return _published(job, made).unionByName(lacking, allowMissingColumns=True)
@@ -129,11 +135,26 @@ def _train_network(job: Job, run: Run, model: Model, naive: DataFrame, cutoffs: 
         status, error = "failed", str(failure)
     except InputError as mistake:
         status, error = "skipped", str(mistake)
+    rows = _stand_in(model, naive)
+    if error is None:
+        made = _filled(job, _scored(job, run, model, cutoffs), [model.name], naive)
+        rows = staged(job, f"network-{model.folder}", made)
+        error = _lost(rows)
+        status = "ok" if error is None else "failed"
     if error is not None:
         log.warning("%s: %s: %s", model.name, status, error)
     row = global_model_row(model.name, status, error, time.monotonic() - begun, naive).withColumns(facts)
-    rows = _scored(job, run, model, cutoffs) if status == "ok" else _stand_in(model, naive)
     return Trained(rows, row)
+
+
+def _lost(rows: DataFrame) -> str | None:
+    """What to say where the naive had to stand in for some regions of a network; None where it did not."""
+    lost = rows.where("fallback_used is not null").select("cutoff", "region").distinct()
+    first = lost.orderBy("cutoff", "region").first()
+    if first is None:
+        return None
+    what = f"'{first['region']}' at cutoff {first['cutoff']} for one"
+    return f"forecast of {lost.count()} regions and cutoffs is not finite or explodes, {what}"
 
 
 def _stand_in(model: Model, naive: DataFrame) -> DataFrame:
@@ -141,10 +162,10 @@ def _stand_in(model: Model, naive: DataFrame) -> DataFrame:
 
 
 def _scored(job: Job, run: Run, model: Model, cutoffs: Sequence[date]) -> DataFrame:
-    """Published forecasts of the trained network from these cutoffs."""
+    """Forecasts of the trained network from these cutoffs, of regions whose forecast is sound."""
     home = folder(job, run, model)
     made = training.score(job.spark, snapshot_folder(job, run), f"{home}/checkpoints", cutoffs)
-    return _published(job, made.withColumn("model", F.lit(model.name)))
+    return made.withColumn("model", F.lit(model.name))
 
 
 def _published(job: Job, made: DataFrame) -> DataFrame:

@@ -16,7 +16,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from stspark.errors import InputError
-from stspark.fleet.panel import to_rows
+from stspark.fleet.panel import sound, to_rows
 from stspark.models.deep.checkpoint import predict, read_facts
 from stspark.names import quantile_column
 from stspark.snapshot import load_manifest, load_snapshot, local_path
@@ -184,7 +184,8 @@ def score(
     """Forecast from every cutoff's checkpoint on the executors, one task a cutoff.
 
     horizon: days, by default (and at most) those of the snapshot. Columns: cutoff, region, date, horizon (1..),
-    y_hat (the median), one column per quantile (q10 …). A region that has not started by a cutoff has no row.
+    y_hat (the median), one column per quantile (q10 …). A region that has not started by a cutoff has no row, nor has
+    one whose forecast is not finite or explodes.
     """
     manifest = load_manifest(snapshot_path)
     quantiles = [quantile_column(q) for q in manifest.quantiles]
@@ -198,7 +199,8 @@ def score(
         snapshot = load_snapshot(panel)
         for batch in batches:
             for position in batch["id"]:
-                values = predict(folder, snapshot, days[position])[:, :steps]
+                known = snapshot.known_on(days[position])
+                values = sound(predict(folder, snapshot, days[position]), known)[:, :steps]
                 yield to_rows(days[position], manifest.regions, values, ["y_hat", *quantiles])
 
     doubles = ", ".join(f"{name} double" for name in ["y_hat", *quantiles])

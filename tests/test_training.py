@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
-from stspark import training, training_launch
+from stspark import global_model, training, training_launch
 from stspark.errors import EnvironmentMistake, InputError
 from stspark.models.deep.checkpoint import load_checkpoint
 from stspark.models.deep.stcnn import STCNNConfig
+from stspark.settings import Model
 from stspark.snapshot import Manifest, load_snapshot, write_snapshot
 from stspark.training_launch import Place, choose_place, find_failure
 from stspark.training_plan import TrainingConfig
@@ -184,3 +185,34 @@ def test_a_failing_ranks_traceback_is_shown(spark, snapshot_path, tmp_path):
     broken = replace(TINY, network=STCNNConfig(channels=4, embedding=-1))
     with pytest.raises(training.TrainingFailed, match=r"(?s)rank-\d failed .*negative dimension"):
         training.train(spark, snapshot_path, str(tmp_path), broken, CUTOFFS)
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e9], ids=["not a number", "infinite", "explodes"])
+def test_a_network_that_returns_nonsense_for_a_region_leaves_the_naives_forecast(
+    spark, snapshot_path, tmp_path, monkeypatch, value
+):
+    """South's forecast is nonsense: the naive stands in, marked, and the model's row says so."""
+    made = np.full((len(REGIONS), HORIZON, 3), 10.0)
+    made[1] = value
+    monkeypatch.setattr(training, "predict", lambda folder, snapshot, cutoff: made)
+    monkeypatch.setattr(training, "train", lambda *_: SimpleNamespace(to_json=lambda: "{}"))
+    monkeypatch.setattr(global_model, "snapshot_folder", lambda *_: snapshot_path)
+    monkeypatch.setattr(global_model, "training_config", lambda *_: TINY)
+    day = CUTOFFS[0]
+    days = [(r, day + timedelta(days=k), False) for r in REGIONS for k in range(1, HORIZON + 1)]
+    calendar = spark.createDataFrame(days, "region string, date date, is_closed boolean")
+    rows = [("seasonal_naive", r, day, d, (d - day).days, 5.0, 5.0, 5.0, None) for r, d, _ in days if r != "late"]
+    keys = "model string, region string, cutoff date, date date, horizon int, y_hat double, q10 double, q97_5 double"
+    naive = spark.createDataFrame(rows, f"{keys}, fallback_used string")
+    chosen = SimpleNamespace(target=SimpleNamespace(non_negative=True), quantile_columns=("q10", "q97_5"))
+    store = SimpleNamespace(read=lambda name: calendar, home=str(tmp_path))
+    job = SimpleNamespace(spark=spark, store=store, settings=chosen)
+    trained = global_model._train_network(job, SimpleNamespace(run_id="r"), Model(name="stcnn"), naive, [day])
+    found = trained.forecasts.toPandas().groupby("region")[["y_hat", "fallback_used"]].first()
+    assert found["y_hat"].to_dict() == {"north": 10.0, "south": 5.0}
+    assert found.loc["south", "fallback_used"] == "seasonal_naive"
+    assert found.loc["north", "fallback_used"] is None
+    told = trained.models.first()
+    assert (told["status"], told["fallback_used"]) == ("failed", "seasonal_naive")
+    assert f"'south' at cutoff {day}" in told["error"]
