@@ -16,11 +16,14 @@ from pydantic import ValidationError
 from pyspark.sql import functions as F
 
 from stspark.errors import ConfigError, InputError
+from stspark.ingest import commit, ledger
 from stspark.ingest.build import classify
 from stspark.ingest.clean import AT_FAULT, DUPLICATE, REASON
 from stspark.ingest.events import to_events
 from stspark.ingest.files import list_files
 from stspark.settings import Settings
+from stspark.store import Store
+from stspark.tables import for_settings
 
 HEADER = "id,time,type,city,user,order,item,kind,pieces,price"
 COLUMNS = {
@@ -496,6 +499,28 @@ def test_an_ingest_that_died_before_its_last_table_is_made_up_for(spark, copied)
     assert run_job("ingest", *config(copied)).code == 0
     assert sorted(ingested(spark, copied)["event_id"]) == ["1", "2", "4", "5"]
     assert len(ingested(spark, copied, "events_rejected")) == 1
+
+
+def test_a_twin_that_commits_while_an_ingest_is_planned_loses_nothing(spark, tmp_path, monkeypatch):
+    """Both found the file new; the first's rows are not earlier ones, of which the second's would be duplicates."""
+    folder = make_folder(tmp_path, {"1.csv": FIRST_DAY})
+    chosen = settings(folder, {"rules": [RULES[0]]}).model_copy(update={"warehouse": str(folder / "warehouse")})
+    (folder / "warehouse").mkdir()
+    files, plain = list_files(chosen.source), ledger.remove_unfinished
+
+    def take() -> None:
+        commit.take_in(spark, Store(spark, chosen.home, for_settings(chosen)), chosen, files)
+
+    def twin_is_first(*given):
+        plain(*given)
+        monkeypatch.setattr(ledger, "remove_unfinished", plain)
+        take()
+
+    monkeypatch.setattr(ledger, "remove_unfinished", twin_is_first)
+    take()
+    assert sorted(ingested(spark, folder)["event_id"]) == ["1", "2", "4"]
+    account = ingested(spark, folder, "ingested_files").iloc[0]
+    assert (account["rows_kept"], account["rows_rejected"], account["rows_duplicate"]) == (3, 1, 0)
 
 
 def test_another_rule_cleans_the_files_anew(spark, copied):

@@ -40,7 +40,7 @@ def take_in(
     ledger.remove_unfinished(store, [kind.table, "events_rejected"], entries)
     ingest = None
     while plan.read:
-        ingest = classify(spark, plan.read, settings, _kept(store, kind, plan), cleaning)
+        ingest = classify(spark, plan.read, settings, _kept(store, kind, plan, cleaning.name), cleaning)
         wider = ledger.widened(plan, ingest.kept_elsewhere(), files, entries)
         if wider == plan:
             break
@@ -57,12 +57,12 @@ def how_to_clean(store: Store, settings: Settings, key: str) -> Cleaning:
     return Cleaning(recipe.cleaning(settings, key), key, tuple(row["user_digest"] for row in rows))
 
 
-def _kept(store: Store, kind: Kind, plan: ledger.Plan) -> DataFrame | None:
-    """Keys of the rows that stay in the tables, if there are any."""
+def _kept(store: Store, kind: Kind, plan: ledger.Plan, cleaned_by: str) -> DataFrame | None:
+    """Keys of the rows that stay in the tables, if there are any; a twin's rows of the files to read do not."""
     if not store.exists(kind.table) or "row_hash" not in (rows := store.read(kind.table)).columns:
         return None
-    gone = [e.ingest_id for e in plan.withdraw]
-    return rows.where(~F.col("ingest_id").isin(gone)).select(*kind.keys, "row_hash", "source_file")
+    gone = {e.ingest_id for e in plan.withdraw} | {ledger.ingest_id(f, cleaned_by) for f in plan.read}
+    return rows.where(~F.col("ingest_id").isin(sorted(gone))).select(*kind.keys, "row_hash", "source_file")
 
 
 def _write(store: Store, settings: Settings, plan: ledger.Plan, ingest: Ingest | None) -> None:
