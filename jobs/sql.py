@@ -1,6 +1,8 @@
 """A SQL prompt over a data set's tables, or the answer to one query.
 
-spark-submit jobs/sql.py --config conf/DATASET.yaml [--query "select …"]   (or the query in STSPARK_QUERY)
+spark-submit jobs/sql.py --config conf/DATASET.yaml [--query "select …"] [--set dotted.key=value …]
+
+The query may come in STSPARK_QUERY.
 """
 
 from __future__ import annotations

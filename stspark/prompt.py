@@ -24,9 +24,12 @@ def run_sql(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="spark-submit jobs/sql.py", description="SQL over a data set's tables")
     parser.add_argument("--config", required=True, metavar="conf/DATASET.yaml")
     parser.add_argument("--query", default=os.environ.get("STSPARK_QUERY", ""), help="answer this and end")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="dotted.key=value", help="override a key; repeatable"
+    )
     options = parser.parse_args(arguments)
     try:
-        settings = load_settings(options.config)
+        settings = load_settings(options.config, options.set)
         spark = build_session(f"stspark sql {settings.dataset}")
         names = Store(spark, settings.home, for_settings(settings)).register()
         if not names:

@@ -236,3 +236,11 @@ def test_a_missing_source_says_where_the_data_are_published(config, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="the data set is published at the UCI as 352"):
         check_files(load_settings(config(), ["source.published=the UCI as 352"]))
+
+
+def test_the_prompt_takes_overrides_as_all_jobs_do(capsys):
+    """A warehouse that a run was given by --set can be asked too; here the override itself is wrong."""
+    from stspark.prompt import run_sql
+
+    assert run_sql(["--config", "conf/simulated.yaml", "--set", "warehous=elsewhere"]) == 2
+    assert "did you mean 'warehouse'?" in capsys.readouterr().err
