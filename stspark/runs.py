@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from stspark.job import Job
 
 STEPS = ("ingest", "features", "train", "forecast", "reconcile", "explain", "evaluate")
-KEPT = ("started", "mlflow_run", "report", *(f"seconds_{s}" for s in STEPS))
+KEPT = ("finished", "tables_read", "tables_written", "mlflow_run", "report", *(f"seconds_{s}" for s in STEPS))
 """Columns that a later job of the same run leaves as they are."""
 RECORDED = (*STEPS, "pipeline")
 """Jobs that make a run and are written down in its row."""
@@ -78,8 +79,9 @@ def identify(store: Store, settings: Settings, as_of: date) -> Run:
 
 
 def row(job: Job, run: Run, status: str) -> DataFrame:
-    """The run's row as it stands now."""
-    store = job.store
+    """The run's row as it stands now; tables of a run whose steps run one by one are those of all its steps."""
+    store, ended = job.store, status != "running"
+    before = _tables_before(store, run) if ended and job.name != "pipeline" else ("", "")
     values = {
         "run_id": run.run_id,
         "as_of": run.as_of,
@@ -87,12 +89,26 @@ def row(job: Job, run: Run, status: str) -> DataFrame:
         "config_hash": run.config_hash,
         "code_version": __version__,
         "data_version": run.data_version,
-        "tables_read": ", ".join(f"{t}@{v}" for t, v in sorted(store.versions_read.items())),
-        "tables_written": ", ".join(f"{t}@{v}" for t, v in sorted(store.versions_written.items())),
+        "tables_read": _versions(before[0], store.versions_read) if ended else None,
+        "tables_written": _versions(before[1], store.versions_written) if ended else None,
         "status": status,
         "started": job.started,
+        "finished": datetime.now(UTC) if status == "ok" else None,
         **{f"seconds_{step}": job.seconds.get(step) for step in STEPS},
         "mlflow_run": job.mlflow_run,
         "report": str(Path(job.report).absolute()) if job.report else None,
     }
     return job.spark.createDataFrame([tuple(values[c.name] for c in RUNS.columns)], RUNS.schema())
+
+
+def _tables_before(store: Store, run: Run) -> tuple[str, str]:
+    """What the run's row says so far of the tables that were read and written."""
+    known = store.at("runs", store.version("runs")).where(F.col("run_id") == run.run_id).first()
+    return ("", "") if known is None else (known["tables_read"] or "", known["tables_written"] or "")
+
+
+def _versions(before: str, now: Mapping[str, int]) -> str:
+    """table@version of these tables, and of those of an earlier text that are not among them."""
+    earlier = dict(part.split("@") for part in before.split(", ") if part)
+    all_of_them = earlier | {table: str(version) for table, version in now.items()}
+    return ", ".join(f"{table}@{version}" for table, version in sorted(all_of_them.items()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,8 @@ from delta.exceptions.captured import (
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from stspark.errors import InputError
 from stspark.tables import Table
@@ -85,14 +87,22 @@ class Store:
                     yield note
 
     def create(self, name: str) -> None:
-        """Create the table if it is not there; replace it when its declared columns have changed."""
+        """Create the table if it is not there; where its declared columns have changed, widen it or make it anew.
+
+        Made anew are tables that one build fills. Those that hold rows of other runs or files get the columns that they
+        lack, and keep those that are no longer declared: null in new rows.
+        """
         if name in self.versions_written:
             return
         table = self.tables[name]
         make = DeltaTable.createIfNotExists
         if self.exists(name):
-            have = self.spark.read.format("delta").load(self.path(name)).schema
-            if [(f.name, f.dataType) for f in have] == [(f.name, f.dataType) for f in table.schema()]:
+            have, wanted = self._present(name), table.schema()
+            types = {f.name: f.dataType for f in have}
+            if [(f.name, f.dataType) for f in have] == [(f.name, f.dataType) for f in wanted]:
+                return
+            if table.lasting and all(types.get(f.name, f.dataType) == f.dataType for f in wanted):
+                self._widen(table, types)
                 return
             log.info("table %s: columns have changed, the table is made anew (old versions remain)", name)
             make = DeltaTable.replace  # createOrReplace refuses another schema at a path
@@ -108,11 +118,32 @@ class Store:
             builder = builder.property("delta.dataSkippingStatsColumns", indexed)
         _retrying(builder.execute, name)  # a twin may make it at the same time
 
+    def _present(self, name: str) -> StructType:
+        return self.spark.read.format("delta").load(self.path(name)).schema
+
+    def _widen(self, table: Table, have: Collection[str]) -> None:
+        """Add the declared columns that the table lacks, at its end, with their comments."""
+        missing = [c for c in table.columns if c.name not in have]
+        if not missing:
+            return
+        log.info("table %s: has new columns (%s)", table.name, ", ".join(c.name for c in missing))
+        new = (F.lit(None).cast(c.type).alias(c.name, metadata={"comment": c.comment}) for c in missing)
+        none = self.spark.read.format("delta").load(self.path(table.name)).limit(0).select("*", *new)
+        writer = none.write.format("delta").mode("append").option("mergeSchema", "true")
+        _retrying(lambda: writer.save(self.path(table.name)), table.name)
+
+    def _rows(self, name: str, frame: DataFrame) -> DataFrame:
+        """The frame in the table's declared columns, and null in those that an older declaration left there."""
+        rows = self.tables[name].select(frame)
+        if not self.tables[name].lasting:
+            return rows
+        left = [f for f in self._present(name) if f.name not in rows.columns]
+        return rows.withColumns({f.name: F.lit(None).cast(f.dataType) for f in left})
+
     def replace(self, name: str, frame: DataFrame, where: str | None = None, note: str | None = None) -> None:
         """Replace the table's rows, or those that satisfy `where`, in one commit: twice is once. It carries `note`."""
         self.create(name)
-        table = self.tables[name]
-        rows = table.select(frame)
+        rows = self._rows(name, frame)
 
         def write() -> None:
             writer = rows.write.format("delta").mode("overwrite")
@@ -142,7 +173,7 @@ class Store:
         """Insert or update by the table's keys; columns in `keep` hold their old value where the new is null."""
         self.create(name)
         table = self.tables[name]
-        rows = table.select(frame)
+        rows = self._rows(name, frame)
         match = " and ".join(f"old.`{k}` = new.`{k}`" for k in table.keys)
         updates: dict[str, str | Column] = {
             c: f"coalesce(new.`{c}`, old.`{c}`)" if c in keep else f"new.`{c}`" for c in table.column_names
@@ -218,6 +249,8 @@ MAKERS = {
     "calendar": "features",
     "region_day": "features",
     "diagnostics": "analyse",
+    "attributions": "attribute",
+    "region_groups": "group",
     "backtest_windows": "train",
     "backtests": "train",
     "models": "train",
@@ -233,10 +266,13 @@ MAKERS = {
 
 
 def latest_query(database: str) -> str:
-    """Champion rows of the newest successful run: the latest as-of, then the latest start."""
+    """Champion rows of the newest run that has ended well: the latest as-of, then the latest start.
+
+    A run that runs again, or fails at that, has ended well before; rows older than `finished` say so by their status.
+    """
     newest = (
         f"select max_by(run_id, struct(as_of, started)) from `{database}`.runs "
-        f"where status = 'ok' and run_id in (select run_id from `{database}`.forecasts)"
+        f"where (finished is not null or status = 'ok') and run_id in (select run_id from `{database}`.forecasts)"
     )
     return f"select * from `{database}`.forecasts where is_champion and run_id = ({newest})"
 

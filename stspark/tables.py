@@ -41,6 +41,11 @@ class Table:
     def column_names(self) -> list[str]:
         return [c.name for c in self.columns]
 
+    @property
+    def lasting(self) -> bool:
+        """Whether rows of other runs, files or people stand in it, which no rebuild of today's would bring back."""
+        return not {"run_id", "source_file", "user_digest"}.isdisjoint(self.column_names)
+
     def with_columns(self, more: Iterable[Column]) -> Table:
         """The same table with further columns at its end; ConfigError where it has one of that name already."""
         more = tuple(more)
@@ -453,7 +458,8 @@ RUNS = Table(
         tables_read="string: table@Delta version, comma-separated",
         tables_written="string: table@Delta version, comma-separated",
         status="string: running, ok or failed",
-        started="timestamp: start (UTC)",
+        started="timestamp: start of the last job of the run (UTC)",
+        finished="timestamp: when a job of the run last ended well (UTC); null if none has",
         seconds_ingest="double: wall seconds",
         seconds_features="double: wall seconds",
         seconds_train="double: wall seconds",

@@ -98,7 +98,8 @@ def script(*arguments: str) -> list[str]:
 
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_the_cluster_gives_the_numbers_of_the_local_run(small_config, home):
+def test_the_cluster_gives_the_numbers_of_the_local_run(small_config, home, monkeypatch):
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")  # seven short-lived JVMs on two cores
     done = run(["make", "cluster", f"CONFIG={small_config}", f"ARGS=--home {home}"])
     assert done.returncode == 0, done.stderr[-4000:] + done.stdout
     assert "equal: the cluster's numbers are the local run's, to the last bit" in done.stdout

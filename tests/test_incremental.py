@@ -217,7 +217,7 @@ class Shop:
 
 @pytest.mark.parametrize("seed", range(1))
 def test_random_arrivals_leave_the_tables_of_one_full_build(spark, tmp_path, monkeypatch, seed):
-    """Daily files in random order, in two batches, the second with a replaced one; then everything at once elsewhere."""
+    """Daily files in random order, in two batches, the second with a replaced one; elsewhere all at once."""
     monkeypatch.setenv("STSPARK_USER_KEY", "key")
     rng = np.random.default_rng(seed)
     files = shop_files(rng)

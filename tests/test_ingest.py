@@ -475,6 +475,15 @@ def copied(one_day, tmp_path):
     return Path(shutil.copytree(one_day, tmp_path / "shop"))
 
 
+def test_a_link_is_a_file_of_its_own_name(copied, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "another name.csv").write_text(SECOND_DAY)
+    (copied / "events/2.csv").symlink_to(tmp_path / "elsewhere" / "another name.csv")
+    ran = run_job("ingest", *config(copied))
+    assert ran.code == 0, ran.err
+    assert "2 (1 new)" in ran.out
+
+
 def test_files_that_come_one_by_one_leave_what_they_leave_together(spark, copied, tmp_path):
     (copied / "events/2.csv").write_text(SECOND_DAY)
     (copied / "events/twin.csv").write_text(FIRST_DAY)  # the same content under another name is not read again

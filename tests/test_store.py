@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from stspark.config_file import load_settings
 from stspark.errors import InputError
-from stspark.settings import Settings
+from stspark.settings import Covariate, Settings
 from stspark.store import Store, latest_query
 from stspark.tables import for_settings
 
@@ -171,21 +171,47 @@ def test_twins_that_write_at_the_same_time_leave_what_one_would(spark, tmp_path,
     assert contents(twins[0], "region_edges", "region", "neighbour") == [("a", "b"), ("a", "c")]
 
 
-def test_a_changed_declaration_makes_the_table_anew_and_leaves_others_alone(spark, store, tmp_path):
+def test_a_changed_declaration_widens_a_table_of_runs_and_leaves_others_alone(spark, store, tmp_path):
+    keys = "run_id string, region string, date date, model string"
     store.replace("region_edges", edges(spark, ("a", "b", 1.0)))
     store.replace(
         "forecasts",
-        spark.createDataFrame(
-            [("r", "a", date(2024, 1, 1), "m")], "run_id string, region string, date date, model string"
-        ),
+        spark.createDataFrame([("r", "a", date(2024, 1, 1), "m", 1.0)], f"{keys}, q10 double"),
     )
     wider = Store(
-        spark, str(tmp_path / "shop"), for_settings(settings().model_copy(update={"quantiles": (0.1, 0.5, 0.9)}))
+        spark, str(tmp_path / "shop"), for_settings(settings().model_copy(update={"quantiles": (0.5,)}))
     )
     wider.create("forecasts")
     wider.create("region_edges")
-    assert "q50" in wider.read("forecasts").columns
+    wider.replace(
+        "forecasts",
+        spark.createDataFrame([("s", "a", date(2024, 1, 1), "m", 2.0)], f"{keys}, q50 double"),
+        "run_id = 's'",
+    )
+    assert contents(wider, "forecasts", "run_id", "q10", "q50") == [("r", 1.0, None), ("s", None, 2.0)]
+    made = {f.name: f.metadata.get("comment") for f in wider.read("forecasts").schema}
+    assert made["q50"] == "quantile 50% of the forecast"
     assert wider.read("region_edges").count() == 1
+
+
+def test_a_changed_declaration_makes_anew_a_table_that_one_build_fills(spark, store, tmp_path):
+    store.create("region_day")
+    chosen = settings().model_copy(update={"covariates": (Covariate(name="visits", known="past", file="v.csv"),)})
+    other = Store(spark, str(tmp_path / "shop"), for_settings(chosen))
+    other.create("region_day")
+    assert "visits" in other.read("region_day").columns
+    store.versions_written.clear()
+    store.create("region_day")
+    assert "visits" not in store.read("region_day").columns
+
+
+def test_a_row_of_a_run_outlives_new_columns(spark, store):
+    store.merge("runs", run_row(spark, "r1", "ok"))
+    spark.sql(f"alter table delta.`{store.path('runs')}` set tblproperties('delta.columnMapping.mode' = 'name')")
+    spark.sql(f"alter table delta.`{store.path('runs')}` drop column finished")
+    store.versions_written.clear()
+    store.merge("runs", run_row(spark, "r2", "ok"))
+    assert [row[0] for row in contents(store, "runs", "run_id")] == ["r1", "r2"]
 
 
 def test_a_table_that_is_not_there_names_the_job_that_makes_it(store):
@@ -230,19 +256,25 @@ def dataset(spark, tmp_path, request):
         pytest.param([("r1", "ok", 1, 1), ("r2", "failed", 2, 2), ("r3", "running", 3, 3)], "r1", id="failed, running"),
         pytest.param([("r1", "ok", 1, 1), ("r2", "ok", 1, 2)], "r2", id="same as-of: the later start"),
         pytest.param([("r1", "ok", 1, 1), ("only trained", "ok", 2, 2)], "r1", id="a run that only trained"),
+        pytest.param([("r1", "ok", 1, 1), ("r2", "running again", 2, 2)], "r2", id="it ended well and runs again"),
+        pytest.param([("r1", "ok", 1, 1), ("r2", "failed again", 2, 2)], "r2", id="it ended well, then failed"),
         pytest.param([("r1", "failed", 1, 1)], None, id="none has ended well"),
     ],
 )
 def test_forecast_latest_has_the_champions_of_the_newest_successful_run(spark, dataset, tmp_path, runs, newest):
     name = Path(dataset(tmp_path).home).name
-    rows = [(r, status, date(2024, 1, as_of), datetime(2024, 2, k, tzinfo=UTC)) for r, status, as_of, k in runs]
+    rows = [
+        (r, status.removesuffix(" again"), date(2024, 1, as_of), (day := datetime(2024, 2, k, tzinfo=UTC)),
+         day if status.endswith(" again") else None)
+        for r, status, as_of, k in runs
+    ]  # fmt: skip
     made = [
         (r, "a", model, model == "theta")
         for r, *_ in runs if r != "only trained" for model in ("seasonal_naive", "theta")
     ]  # fmt: skip
     spark.sql(f"create database {name}")
     for table, values, schema in (
-        ("runs", rows, "run_id string, status string, as_of date, started timestamp"),
+        ("runs", rows, "run_id string, status string, as_of date, started timestamp, finished timestamp"),
         ("forecasts", made, "run_id string, region string, model string, is_champion boolean"),
     ):
         spark.createDataFrame(values, schema).write.format("parquet").saveAsTable(f"{name}.{table}")

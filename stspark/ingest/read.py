@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -126,13 +127,13 @@ def _csv(spark: SparkSession, paths: Sequence[Path], header: Sequence[str], sour
 
 
 def location(path: Path) -> str:
-    """The file's place as Spark takes it: not percent-encoded, and with the signs of a pattern escaped."""
-    return "file://" + re.sub(r"([\[\]{}*?\\])", r"\\\1", path.resolve().as_posix())
+    """The file's place as Spark takes it: not percent-encoded, links as they are, the signs of a pattern escaped."""
+    return "file://" + re.sub(r"([\[\]{}*?\\])", r"\\\1", os.path.abspath(path))
 
 
 def _file_name(files: Sequence[InputFile]) -> Column:
     """The file's name relative to the source's folder."""
-    prefix = min(len(f.path.resolve().as_posix()) - len(f.name) for f in files)
+    prefix = min(len(os.path.abspath(f.path)) - len(f.name) for f in files)
     decoded = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
     return F.substring(F.regexp_replace(decoded, "^file:/+", "/"), prefix + 1, 10_000)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 
 from pyspark.sql import DataFrame, SparkSession
 
+from stspark.errors import InputError
 from stspark.settings import Source
+
+log = logging.getLogger("stspark")
 
 SCHEMA = "path string, modificationTime timestamp, length bigint, content binary"
 
@@ -25,6 +29,7 @@ def on_new_files(
     Without `seconds` once for all that is there (Trigger.AvailableNow), else again and again until the query is
     stopped. The stream reads names only, and files' contents are not compared: a file that was replaced is not new to
     it. What `take_in` raises is raised here; its files are then no longer new, but the ledger does not know them.
+    While a twin uses the checkpoint it is not called; with `seconds`, that is an InputError.
     """
     called: list[int] = []
     raised: list[Exception] = []
@@ -41,7 +46,16 @@ def on_new_files(
     trigger = (
         writer.trigger(availableNow=True) if seconds is None else writer.trigger(processingTime=f"{seconds} seconds")
     )
-    query = trigger.start()
+    try:
+        query = trigger.start()
+    except Exception as error:
+        if "SparkConcurrentModificationException" not in str(error):
+            raise
+        if seconds is not None:
+            fix = "one is enough; stop the other, or go without --follow"
+            raise InputError(source.path, "is followed by another ingest already", fix) from error
+        log.info("ingest: another ingest reads the same folder now; this one goes by the ledger alone")
+        return False
     try:
         while not query.awaitTermination(1) and not raised:
             continue
