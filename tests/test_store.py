@@ -178,9 +178,7 @@ def test_a_changed_declaration_widens_a_table_of_runs_and_leaves_others_alone(sp
         "forecasts",
         spark.createDataFrame([("r", "a", date(2024, 1, 1), "m", 1.0)], f"{keys}, q10 double"),
     )
-    wider = Store(
-        spark, str(tmp_path / "shop"), for_settings(settings().model_copy(update={"quantiles": (0.5,)}))
-    )
+    wider = Store(spark, str(tmp_path / "shop"), for_settings(settings().model_copy(update={"quantiles": (0.5,)})))
     wider.create("forecasts")
     wider.create("region_edges")
     wider.replace(
