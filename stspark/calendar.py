@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from stspark import lunar
 from stspark.columns import schema_of
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.settings import Calendar, Closed
+
+log = logging.getLogger("stspark")
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -129,6 +132,9 @@ def holiday_rows(places: Sequence[str], years: Sequence[int]) -> list[tuple[str,
     for place in places:
         country, _, part = place.partition("-")
         if country not in supported:
+            near = nearest(country, supported)
+            hint = f"; nearest is '{near}'" if near else ""
+            log.warning("calendar: no public holidays are known for country '%s'%s", country, hint)
             continue
         if part and part not in supported[country]:
             near = nearest(part, supported[country])

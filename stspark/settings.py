@@ -430,6 +430,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _files_of_covariates(self) -> Settings:
+        if twice := sorted({c.name for c in self.covariates if [d.name for d in self.covariates].count(c.name) > 1}):
+            raise ValueError(f"covariates: '{twice[0]}' is there twice; keep one of them")
         for covariate in self.covariates:
             if self.source.kind == "events" and covariate.file is None:
                 raise ValueError(

@@ -163,8 +163,9 @@ def test_events_in_another_script_keep_columns_of_their_own(file):
     assert len(columns) == 2
 
 
-def test_countries_that_are_not_known_have_no_holidays():
+def test_countries_that_are_not_known_have_no_holidays_and_are_named(caplog):
     assert holiday_rows(["XX"], [2024]) == []
+    assert "no public holidays are known for country 'XX'" in caplog.text
     assert ("GB", date(2024, 12, 25)) in {row[:2] for row in holiday_rows(["GB", "XX"], [2024])}
 
 
@@ -213,4 +214,4 @@ def test_a_region_may_be_called_anything_in_the_closures(spark, file, name):
 def test_a_mistake_in_a_covariate_is_named(spark, file, text, says):
     covariate = Covariate(name="promo", known="future", file=file(text, "promo.csv"))
     with pytest.raises(InputError, match=says):
-        read_covariate(spark, covariate, closing(None))
+        read_covariate(spark.createDataFrame([("a",)], "region string"), covariate, closing(None))

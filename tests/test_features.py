@@ -405,6 +405,20 @@ def covered(spark, tmp_path_factory):
     return known.orderBy("date").toPandas(), past.orderBy("date").toPandas()
 
 
+def test_a_covariates_file_without_a_region_of_the_data_is_refused(spark, tmp_path):
+    (tmp_path / "deals.csv").write_text(f"region,date,deal\nA,{day(1)},9\n")
+    days = spark.createDataFrame([("a", day(k)) for k in range(3)], "region string, date date")
+    deal = {"name": "deal", "known": "future", "file": str(tmp_path / "deals.csv")}
+    settings = Settings.model_validate({
+        "dataset": "shop", "source": {"kind": "events", "path": "x", "columns": {"event_time": "t", "region": "r"}},
+        "models": [{"name": "seasonal_naive"}], "target": {"name": "sales"}, "covariates": [deal],
+    })  # fmt: skip
+    with pytest.raises(InputError) as caught:
+        covariates.read_covariate(days, settings.covariates[0], settings)
+    for word in ("deals.csv", "'A' is no region", "write the regions"):
+        assert word in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("values", "gap"),
     [

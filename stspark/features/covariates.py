@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from stspark.errors import InputError
@@ -13,8 +13,13 @@ from stspark.ingest.files import read_header, require_columns
 from stspark.settings import Covariate, Settings
 
 
-def read_covariate(spark: SparkSession, covariate: Covariate, settings: Settings) -> DataFrame:
-    """region, date and the covariate (double) from its file; InputError for a text value or a bad date."""
+def read_covariate(days: DataFrame, covariate: Covariate, settings: Settings) -> DataFrame:
+    """region, date and the covariate (double) from its file, to be joined to `days`.
+
+    Of two values for a region and day the larger. InputError for a text value, a bad date, or where `days` has none of
+    the file's regions.
+    """
+    spark = days.sparkSession
     if covariate.file is None:
         raise InputError(
             f"covariates: '{covariate.name}'",
@@ -41,7 +46,12 @@ def read_covariate(spark: SparkSession, covariate: Covariate, settings: Settings
         raise InputError(
             f"{path}: {theirs['value']}", f"row {bad['_shown']} does not hold a date and a number", "mend the row"
         )
-    return typed.where("_given").groupBy("region", "date").agg(F.max(covariate.name).alias(covariate.name))
+    values = typed.where("_given").groupBy("region", "date").agg(F.max(covariate.name).alias(covariate.name))
+    any_row = values.first()
+    if any_row is not None and values.join(days.select("region").distinct(), "region", "left_semi").first() is None:
+        what = f"'{any_row['region']}' is no region of the data, nor is any other here"
+        raise InputError(f"{path}: {theirs['region']}", what, "write the regions as the data do")
+    return values
 
 
 def from_panel(panel: DataFrame, covariates: Sequence[Covariate]) -> DataFrame:
@@ -58,9 +68,7 @@ def add_known_future(calendar: DataFrame, panel: DataFrame | None, settings: Set
     for covariate in wanted:
         parts = [F.col(covariate.name)] if covariate.name in calendar.columns else []
         if covariate.file is not None or not parts:
-            file = read_covariate(calendar.sparkSession, covariate, settings).withColumnRenamed(
-                covariate.name, "_file_value"
-            )
+            file = read_covariate(calendar, covariate, settings).withColumnRenamed(covariate.name, "_file_value")
             calendar = calendar.join(F.broadcast(file), ["region", "date"], "left")
             parts.append(F.col("_file_value"))
         fill = F.lit(covariate.fill).cast("double")
@@ -95,5 +103,5 @@ def add_past_only(days: DataFrame, panel: DataFrame | None, settings: Settings) 
         days = days.join(from_panel(panel, wanted), ["region", "date"], "left")
     for covariate in wanted:
         if covariate.name not in days.columns:
-            days = days.join(read_covariate(days.sparkSession, covariate, settings), ["region", "date"], "left")
+            days = days.join(read_covariate(days, covariate, settings), ["region", "date"], "left")
     return days

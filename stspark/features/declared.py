@@ -111,8 +111,3 @@ FEATURES: tuple[Feature, ...] = (
         reads="siblings",
     ),
 )
-
-
-def reach(*, noise_filter: bool = False) -> int:
-    """Days ahead that a change of one day's rows may reach through outliers, filter, fill and features."""
-    return max(f.window for f in FEATURES) + FILL_DAYS * (1 + noise_filter) + OUTLIER_DAYS
