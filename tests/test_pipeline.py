@@ -393,7 +393,15 @@ def test_tables_are_found_by_their_names_in_sql(small_run, registered):
 # Twice is once, and step by step is the same -------------------------------------------------------
 
 STEPS = ("ingest", "features", "train", "forecast", "reconcile", "evaluate")
-TIMED = ["fit_seconds", "started", "mlflow_run", "tables_read", "tables_written", *(f"seconds_{s}" for s in STEPS)]
+TIMED = [
+    "fit_seconds",
+    "started",
+    "finished",
+    "mlflow_run",
+    "tables_read",
+    "tables_written",
+    *(f"seconds_{s}" for s in STEPS),
+]
 
 
 @pytest.fixture(scope="module")
