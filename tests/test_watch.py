@@ -165,6 +165,15 @@ def test_psi_of_unchanged_days_is_small_as_often_as_it_says():
     assert np.mean(np.array(p) < 0.05) < 0.09
 
 
+def test_what_is_usual_leaves_an_odd_window_out_but_not_rare_sales():
+    rng = np.random.default_rng(0)
+    calm, blocks = rng.normal(0, 1, 56), tuple([7] * 8)
+    odd = calm + np.repeat([3.0, 0, 0, 0, 0, 0, 0, 0], 7)
+    assert detectors.Days(odd, blocks).usual(0.0)[0] == pytest.approx(1.0, abs=0.25)
+    rare = np.where(np.arange(56) % 25 == 0, 10.0, -0.1)
+    assert detectors.Days(rare, blocks).usual(0.0)[0] == pytest.approx(np.sqrt(np.mean(rare**2)))
+
+
 @pytest.mark.parametrize("name", ["cusum", "page_hinkley"])
 def test_sequential_detectors_grow_with_a_shift(name):
     detector = getattr(detectors, name)

@@ -103,7 +103,7 @@ def checks(region: Region, rho: float) -> Iterator[tuple[str, float, float, int]
     new, reference = region.new, region.reference
     n = len(new)
     scale, freedom = reference.usual(rho) if len(reference) else (0.0, 2.0)
-    z = new.values / scale if scale > 0 else np.zeros(n)
+    z = np.clip(new.values / scale, -MOST, MOST) if scale > 0 else np.zeros(n)  # winsorised: Hawkins & Olwell 1998
     yield "bias", *detectors.mean_shift(new, reference, rho), n
     yield "error", *detectors.error_growth(new, reference, rho), n
     for name, detector in (("cusum", detectors.cusum), ("page_hinkley", detectors.page_hinkley)):
