@@ -9,11 +9,11 @@ from datetime import date
 from pathlib import Path
 
 from stspark import __version__
-from stspark.models.deep.checkpoint import is_finished, read_facts
+from stspark.models.deep.checkpoint import is_finished
 from stspark.models.deep.pretrained import pretrained_key
 from stspark.models.deep.registry import NetworkConfig
 from stspark.models.deep.stcnn import STCNNConfig
-from stspark.models.deep.warm_start import latest_checkpoint
+from stspark.models.deep.warm_start import known_covariates, latest_checkpoint
 from stspark.snapshot import Manifest
 
 
@@ -90,7 +90,7 @@ class Launch:
         begin = pretrained_key(self.config.pretrained, self.cutoffs[0]) if self.config.pretrained else ""
         config = asdict(self.config) | {"gpu": None, "pretrained": begin}
         chain = [cutoff.isoformat() for cutoff in self.cutoffs[: position + 1]]
-        begun = _facts_of(self.config.warm_start, self.cutoffs[0])
+        begun = _facts_of(self.config.warm_start, self.cutoffs[0], manifest)
         text = json.dumps([__version__, manifest.to_json(), config, chain, begun], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -106,9 +106,9 @@ class Launch:
         return len(self.cutoffs)
 
 
-def _facts_of(warm_start: str, cutoff: date) -> str:
+def _facts_of(warm_start: str, cutoff: date, manifest: Manifest) -> str:
     """Key of the checkpoint that a training begins from, so that another one is another training."""
     if not warm_start:
         return ""
     older = Path(warm_start)
-    return str(read_facts(older, latest_checkpoint(older, cutoff))["key"])
+    return str(known_covariates(older, latest_checkpoint(older, cutoff), manifest)["key"])

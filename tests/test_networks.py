@@ -9,7 +9,7 @@ import torch
 from test_stcnn import DAYS, FIRST, HORIZON, QUANTILES, REGIONS, a_network, cutoff, panel, trained, write
 
 from stspark import training_loop, training_rank, training_state
-from stspark.errors import InputError
+from stspark.errors import ConfigError
 from stspark.models.deep.checkpoint import load_checkpoint, predict
 from stspark.models.deep.forecast import forecast
 from stspark.models.deep.network import Shape
@@ -239,5 +239,5 @@ def test_it_goes_on_from_yesterdays_weights_and_a_new_region_takes_its_neighbour
 def test_weights_that_cannot_be_used_are_named(tmp_path, yesterdays, change, cut, message):
     folder, made = yesterdays
     config = replace(small("stcnn", warm_start=str(folder)), **change)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(ConfigError, match=message):
         trained(tmp_path, made, [cutoff(cut)], config)

@@ -55,10 +55,13 @@ def read_manifest(path: str, where: str = "pretrained") -> dict[str, Any]:
 
 
 def check_pretrained(path: str, size: str, where: str) -> None:
-    """ConfigError unless `path` holds an encoder of this size."""
-    found = read_manifest(path, where).get("size")
+    """ConfigError unless `path` holds an encoder of this size, and the bytes that its manifest speaks of."""
+    manifest = read_manifest(path, where)
+    found = manifest.get("size")
     if found != size:
         raise ConfigError(where, f"{path} holds size '{found}', the config asks for '{size}'", "set size to the same")
+    if hashlib.sha256(Path(path).read_bytes()).hexdigest() != manifest["sha256"]:
+        raise ConfigError(where, f"{path} is not the file that its manifest speaks of", REMEDY)
 
 
 def pretrained_key(path: str, cutoff: date) -> str:

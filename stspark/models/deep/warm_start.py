@@ -14,30 +14,32 @@ from typing import Any
 import torch
 from safetensors.torch import load
 
-from stspark.errors import InputError
+from stspark.errors import ConfigError
 from stspark.models.deep.checkpoint import read_facts
 from stspark.models.deep.newcomers import filled
 from stspark.models.deep.registry import Ensemble
 from stspark.snapshot import Manifest, Snapshot
 
+FIX = "leave out warm_start, or name the checkpoints of a run with the same network and covariates"
+
 
 def latest_checkpoint(folder: Path, cutoff: date) -> date:
-    """The newest cutoff that `folder` has a checkpoint of, not after `cutoff`; InputError where there is none."""
+    """The newest cutoff that `folder` has a checkpoint of, not after `cutoff`; ConfigError where there is none."""
     days = [date.fromisoformat(file.stem) for file in folder.glob("????-??-??.json")]
     usable = [day for day in days if day <= cutoff]
     if not usable:
         found = f"the first of {len(days)} is of {min(days)}" if days else "the folder has none"
-        raise InputError(
+        raise ConfigError(
             f"warm_start: {folder}", f"has no checkpoint made by {cutoff}; {found}", "name an older run's checkpoints"
         )
     return max(usable)
 
 
 def begin_from(network: Ensemble, folder: Path, cutoff: date, snapshot: Snapshot) -> None:
-    """Load the checkpoint's weights into `network`; InputError if it is of another size or other covariates."""
-    facts = read_facts(folder, cutoff)
+    """Load the checkpoint's weights into `network`; ConfigError if it is of another size or other covariates."""
+    facts = known_covariates(folder, cutoff, snapshot.manifest)
     weights = load((folder / f"{cutoff}.safetensors").read_bytes())
-    _check(facts, network, weights, snapshot.manifest, folder / f"{cutoff}.json")
+    _check_size(network, weights, folder / f"{cutoff}.json")
     place = {name: k for k, name in enumerate(facts["regions"])}
     known = torch.tensor([name in place for name in snapshot.manifest.regions])
     source = torch.tensor([place.get(name, 0) for name in snapshot.manifest.regions])
@@ -49,12 +51,18 @@ def begin_from(network: Ensemble, folder: Path, cutoff: date, snapshot: Snapshot
             parameter.copy_(filled(rows[source], known, graph) if id(parameter) in own else rows)
 
 
-def _check(facts: dict[str, Any], network: Ensemble, weights: dict[str, Any], manifest: Manifest, file: Path) -> None:
-    fix = "leave out warm_start, or name the checkpoints of a run with the same network and covariates"
+def known_covariates(folder: Path, cutoff: date, manifest: Manifest) -> dict[str, Any]:
+    """The checkpoint's facts; ConfigError if it was trained with other covariates than the snapshot has."""
+    facts = read_facts(folder, cutoff)
     if facts["covariates"] != list(manifest.covariates):
-        raise InputError(f"warm_start: {file}", f"was trained with covariates {facts['covariates']}", fix)
+        file = folder / f"{cutoff}.json"
+        raise ConfigError(f"warm_start: {file}", f"was trained with covariates {facts['covariates']}", FIX)
+    return facts
+
+
+def _check_size(network: Ensemble, weights: dict[str, Any], file: Path) -> None:
     own = {id(p) for member in network.members for p in member.by_region()}  # type: ignore[operator]
     for name, parameter in network.named_parameters():
         skip = 1 if id(parameter) in own else 0
         if name not in weights or weights[name].shape[skip:] != parameter.shape[skip:]:
-            raise InputError(f"warm_start: {file}", f"does not fit the network at {name}", fix)
+            raise ConfigError(f"warm_start: {file}", f"does not fit the network at {name}", FIX)
