@@ -180,10 +180,12 @@ def _start_logging() -> None:
     handler.setFormatter(Elapsed())
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)
-    for repeats in (
-        "DataFrameQueryContextLogger",
-        "SQLQueryContextLogger",
-    ):  # they repeat errors that we show ourselves
+    hush_repeats()
+
+
+def hush_repeats() -> None:
+    """Silence PySpark's loggers that print, as pages of JSON, the errors that we show ourselves."""
+    for repeats in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
         logging.getLogger(repeats).setLevel(logging.CRITICAL)
 
 

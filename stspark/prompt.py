@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from stspark.config_file import load_settings
 from stspark.errors import InputError, UserError
+from stspark.job import hush_repeats
 from stspark.session import build_session
 from stspark.store import Store
 from stspark.tables import for_settings
@@ -28,6 +29,7 @@ def run_sql(arguments: Sequence[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="dotted.key=value", help="override a key; repeatable"
     )
     options = parser.parse_args(arguments)
+    hush_repeats()
     try:
         settings = load_settings(options.config, options.set)
         spark = build_session(f"stspark sql {settings.dataset}")
@@ -52,7 +54,7 @@ def answer(spark: SparkSession, query: str) -> DataFrame:
         frame.limit(0).collect()
     except PySparkException as error:
         raise InputError(
-            "query", str(error).splitlines()[0], "mend the query; `show tables` lists the tables"
+            "query", str(error).splitlines()[0].rstrip(";"), "mend the query; `show tables` lists the tables"
         ) from error
     return frame
 

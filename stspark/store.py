@@ -61,7 +61,7 @@ class Store:
         return int(deltalake.DeltaTable(self.path(name)).version())  # delta-rs: no Spark job
 
     def read(self, name: str) -> DataFrame:
-        """The table as it is now, and stays for this frame whatever is written later.
+        """The table as it is now, and stays for this frame whatever is written later; its declared columns only.
 
         Raises InputError where no job has made it yet. Without the pinned version Spark would compute a cached frame
         anew, from the changed table, after a write to a table that it was made from.
@@ -73,7 +73,8 @@ class Store:
                 f"run jobs/{MAKERS[name]}.py or jobs/pipeline.py first",
             )
         self.versions_read[name] = self.version(name)
-        return self.at(name, self.versions_read[name])
+        frame, declared = self.at(name, self.versions_read[name]), self.tables[name].column_names
+        return frame.select(*(f"`{c}`" for c in frame.columns if c in declared))
 
     def at(self, name: str, version: int) -> DataFrame:
         """The table as it was at a Delta version."""
