@@ -45,7 +45,9 @@ def read_regions(settings: Regions) -> pd.DataFrame | None:
         if mapping[ours] not in raw.columns:
             near = nearest(mapping[ours], raw.columns)
             raise InputError(
-                str(path), f"has no column '{mapping[ours]}'", f"nearest is '{near}'; mend regions.columns"
+                str(path),
+                f"has no column '{mapping[ours]}'",
+                (f"nearest is '{near}'" if near else f"it has {', '.join(raw.columns)}") + "; mend regions.columns",
             )
     table = pd.DataFrame({ours: raw[theirs].str.strip() for ours, theirs in mapping.items() if theirs in raw.columns})
     others = [c for c in table.columns if c not in ("region", "lat", "lng")]

@@ -396,7 +396,8 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, content, source, says):
     [
         pytest.param(
             ["1," + event(price="x"), "2," + event(price="y"), "3," + GOOD], {"max_rejected_share": 0.5},
-            ["a.csv: 2 of 3 rows are rejected (limit 50%), most as bad_number in column price", '"price":"x"'],
+            ["a.csv: 2 of 3 rows are rejected (limit 50%), most as bad_number in column price",
+             '"price":"x"', '"user":"…"'],
             id="too many rejected",
         ),
         pytest.param(

@@ -67,8 +67,13 @@ def file_rows(listed: DataFrame, lines: DataFrame, counts: DataFrame) -> DataFra
     return joined.fillna(0, ["rows_read", "rows_kept", "rows_rejected", "rows_duplicate"]).fillna("", ["repeats"])
 
 
-def check(file_counts: DataFrame, classified: DataFrame, max_rejected_share: float) -> Account:
-    """Add up all files; raise where rows are lost, or where a file's rejected share is over the limit."""
+def check(
+    file_counts: DataFrame, classified: DataFrame, max_rejected_share: float, hidden: Sequence[str] = ()
+) -> Account:
+    """Add up all files; raise where rows are lost, or where a file's rejected share is over the limit.
+
+    hidden: columns whose values no message shows.
+    """
     parts = F.col("rows_kept") + F.col("rows_rejected") + F.col("rows_duplicate")
     wrong = file_counts.where((F.col("rows_read") != parts) | F.col("content_hash").isNull()).first()
     if wrong is not None:
@@ -84,18 +89,20 @@ def check(file_counts: DataFrame, classified: DataFrame, max_rejected_share: flo
         .first()
     )
     if over is not None:
-        raise _too_many_rejected(over.asDict(), classified, max_rejected_share)
+        raise _too_many_rejected(over.asDict(), classified, max_rejected_share, hidden)
     total = file_counts.agg(*(F.sum(c) for c in ("rows_read", "rows_kept", "rows_rejected", "rows_duplicate"))).first()
     assert total is not None
     return Account(*(int(n or 0) for n in total))
 
 
-def _too_many_rejected(over: Mapping[str, object], classified: DataFrame, limit: float) -> InputError:
+def _too_many_rejected(
+    over: Mapping[str, object], classified: DataFrame, limit: float, hidden: Sequence[str]
+) -> InputError:
     """Name the file, the commonest reason, its column and an example."""
     bad = classified.where((F.col(FILE) == over["source_file"]) & F.col(REASON).isNotNull())
     worst = (
         bad.groupBy(REASON, AT_FAULT)
-        .agg(F.count("*").alias("n"), F.min(raw_text()).alias("example"))
+        .agg(F.count("*").alias("n"), F.min(raw_text(hidden, F.lit("…"))).alias("example"))
         .orderBy(F.desc("n"))
         .first()
     )

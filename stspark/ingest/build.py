@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from stspark.errors import InputError
 from stspark.ingest import account, clean, failures
 from stspark.ingest.events import classify_events, keyed_hash
-from stspark.ingest.files import InputFile
+from stspark.ingest.files import InputFile, user_columns
 from stspark.ingest.formats import FILE
 from stspark.ingest.ledger import ingest_id
 from stspark.ingest.panel_rows import classify_panel, panel_columns
@@ -93,7 +93,8 @@ def classify(
             _no_unknown_region(frame, settings)
         lines = count_lines(spark, source, files)
         counts = account.file_rows(listed, lines, account.count_by_file(frame)).persist()
-        return Ingest(frame, counts, account.check(counts, frame, source.max_rejected_share))
+        hidden = user_columns(files, source)
+        return Ingest(frame, counts, account.check(counts, frame, source.max_rejected_share, hidden))
 
 
 def read_all(spark: SparkSession, files: Sequence[InputFile], settings: Settings) -> DataFrame:
