@@ -60,8 +60,15 @@ def check_pretrained(path: str, size: str, where: str) -> None:
     found = manifest.get("size")
     if found != size:
         raise ConfigError(where, f"{path} holds size '{found}', the config asks for '{size}'", "set size to the same")
-    if hashlib.sha256(Path(path).read_bytes()).hexdigest() != manifest["sha256"]:
+    _read_content(path, manifest, where)
+
+
+def _read_content(path: str, manifest: dict[str, Any], where: str = "pretrained") -> bytes:
+    """Return the file's bytes; ConfigError where the manifest speaks of others."""
+    content = Path(path).read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
         raise ConfigError(where, f"{path} is not the file that its manifest speaks of", REMEDY)
+    return content
 
 
 def pretrained_key(path: str, cutoff: date) -> str:
@@ -78,9 +85,7 @@ def pretrained_key(path: str, cutoff: date) -> str:
 
 def begin_from_pretrained(network: Ensemble, path: str) -> None:
     """Load the encoder into every member of a transformer ensemble; ConfigError where it does not fit."""
-    manifest, content = read_manifest(path), Path(path).read_bytes()
-    if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
-        raise ConfigError("pretrained", f"{path} is not the file that its manifest speaks of", REMEDY)
+    content = _read_content(path, read_manifest(path))
     try:
         weights = load(content)
     except SafetensorError as error:
