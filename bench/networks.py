@@ -20,8 +20,8 @@ from stspark.models.deep.checkpoint import predict
 from stspark.models.deep.registry import NETWORKS, network_config, network_options
 from stspark.options import typed
 from stspark.snapshot import Snapshot, load_snapshot
-from stspark.training_loop import train_rank
-from stspark.training_plan import Launch, TrainingConfig
+from stspark.training.loop import train_rank
+from stspark.training.plan import Launch, TrainingConfig
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "stcnn": {},

@@ -30,10 +30,10 @@ from stspark.models.deep.checkpoint import predict
 from stspark.models.deep.families import simulated_families
 from stspark.models.deep.pretraining import Corpus, PretrainConfig, make_corpus
 from stspark.options import typed
-from stspark.pretraining_fit import Pretraining, pretrain
+from stspark.pretraining.fit import Pretraining, pretrain
 from stspark.snapshot import Manifest, Snapshot, write_atomically
-from stspark.training_loop import train_rank
-from stspark.training_plan import Launch
+from stspark.training.loop import train_rank
+from stspark.training.plan import Launch
 
 PAST = ("precipitation", "snow", "user_activity_1", "user_activity_2")
 """Rohlik's columns that are known up to the day itself."""

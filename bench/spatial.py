@@ -157,8 +157,8 @@ def trained(panel: Snapshot, ends: Sequence[int]) -> Floats:
 
     from stspark.models.deep.checkpoint import predict
     from stspark.snapshot import write_atomically
-    from stspark.training_loop import train_rank
-    from stspark.training_plan import Launch, TrainingConfig
+    from stspark.training.loop import train_rank
+    from stspark.training.plan import Launch, TrainingConfig
 
     days, regions = panel.y.shape
     day, region = (v.ravel() for v in np.indices((days, regions)))

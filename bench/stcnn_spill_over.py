@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from bench.networks import config, cutoffs
 from stspark.models.deep.checkpoint import predict
 from stspark.snapshot import Manifest, load_snapshot, write_atomically
-from stspark.training_loop import train_rank
-from stspark.training_plan import Launch
+from stspark.training.loop import train_rank
+from stspark.training.plan import Launch
 
 Floats = NDArray[np.float64]
 REGIONS, NEIGHBOURS, HORIZON = 24, 4, 7

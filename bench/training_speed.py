@@ -20,8 +20,8 @@ from pathlib import Path
 
 from bench.networks import config, cutoffs
 from stspark.snapshot import load_snapshot
-from stspark.training_loop import train_rank
-from stspark.training_plan import Launch
+from stspark.training.loop import train_rank
+from stspark.training.plan import Launch
 
 SKIPPED = 2
 TWO = ("--standalone", "--nproc-per-node=2", "--no-python", sys.executable)
@@ -105,7 +105,7 @@ def _as_child(launch: Launch, command: list[str]) -> None:
 
 def _distributor(launch: Launch) -> None:
     from stspark.session import build_session
-    from stspark.training_launch import Place, run_ranks
+    from stspark.training.launch import Place, run_ranks
 
     spark = build_session("bench", master="local[2]")
     try:

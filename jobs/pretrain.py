@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 from stspark.job import Job, run_job
-from stspark.pretraining import pretrain_over_spark
+from stspark.pretraining.pretrain import pretrain_over_spark
 
 
 def main(job: Job) -> None:

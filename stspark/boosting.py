@@ -24,7 +24,7 @@ from stspark.models.panel.boosted.sample import origins, seen_from
 from stspark.panel_models import PanelTask
 from stspark.settings import Model
 from stspark.snapshot import load_snapshot, write_atomically
-from stspark.training_launch import SLOT_SECONDS, count_slots
+from stspark.training.launch import SLOT_SECONDS, count_slots
 
 log = logging.getLogger("stspark")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from stspark import boosting, panel_models, training
+from stspark import boosting, panel_models
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
 from stspark.models.deep.pretrained import check_pretrained
@@ -26,7 +26,8 @@ from stspark.options import typed
 from stspark.settings import Model, Settings
 from stspark.snapshot import Manifest, local_path, write_snapshot
 from stspark.staging import staged
-from stspark.training_plan import TrainingConfig
+from stspark.training import train as training
+from stspark.training.plan import TrainingConfig
 
 if TYPE_CHECKING:
     from stspark.job import Job

@@ -26,7 +26,7 @@ def prepare(settings: Settings) -> None:
         for model in settings.networks:
             training_config(settings, model)
     if settings.pretrain:
-        from stspark.pretraining import pretrain_config
+        from stspark.pretraining.pretrain import pretrain_config
 
         pretrain_config(settings)
     _check_levels(settings.hierarchy.models)

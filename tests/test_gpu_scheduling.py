@@ -12,19 +12,19 @@ from test_networks import small
 from test_stcnn import cutoff, panel, write
 
 from stspark.errors import EnvironmentMistake
-from stspark.training_launch import find_failure
-from stspark.training_loop import train_rank
-from stspark.training_plan import Launch
+from stspark.training.launch import find_failure
+from stspark.training.loop import train_rank
+from stspark.training.plan import Launch
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = """
 import json, logging, sys
 from datetime import date
 from pyspark.sql import SparkSession
-from stspark import training
+from stspark.training import train as training
 from stspark.errors import EnvironmentMistake
 from stspark.models.deep.stcnn import STCNNConfig
-from stspark.training_plan import TrainingConfig
+from stspark.training.plan import TrainingConfig
 
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 snapshot, out, discovery, day = sys.argv[1:]

@@ -8,7 +8,6 @@ import pytest
 import torch
 from test_stcnn import DAYS, FIRST, HORIZON, QUANTILES, REGIONS, a_network, cutoff, panel, trained, write
 
-from stspark import training_loop, training_rank, training_state
 from stspark.errors import ConfigError
 from stspark.models.deep.checkpoint import load_checkpoint, predict
 from stspark.models.deep.forecast import forecast
@@ -19,8 +18,9 @@ from stspark.models.deep.stcnn import STCNN, STCNNConfig
 from stspark.models.deep.transformer import SIZES, Transformer, TransformerConfig
 from stspark.models.deep.windows import fit_scaler, known_width, make_inputs, past_width
 from stspark.names import GLOBAL_MODELS
-from stspark.training_loop import train_rank
-from stspark.training_plan import Launch, TrainingConfig
+from stspark.training import loop, rank, state
+from stspark.training.loop import train_rank
+from stspark.training.plan import Launch, TrainingConfig
 
 SMALL = {
     "stcnn": STCNNConfig(channels=8, embedding=2),
@@ -67,7 +67,7 @@ def test_the_future_does_not_reach_an_earlier_forecast(tmp_path, name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_checkpoint_forecasts_what_the_network_in_memory_did(tmp_path, monkeypatch, name):
     made, kept = panel(), {}
-    monkeypatch.setattr(training_loop, "save_checkpoint", keep_and_save(kept, training_loop.save_checkpoint))
+    monkeypatch.setattr(loop, "save_checkpoint", keep_and_save(kept, loop.save_checkpoint))
     folder = trained(tmp_path, made, [cutoff(0)], small(name, seeds=2))
     network, scaler = kept["network"], kept["scaler"]
     np.testing.assert_array_equal(forecast(network, made, scaler), predict(folder, made, cutoff(0)))
@@ -94,9 +94,9 @@ def test_killed_after_any_epoch_it_ends_with_the_same_weights(tmp_path, monkeypa
     path = write(made, tmp_path / "broken-snapshot")
     (tmp_path / "broken").mkdir()
     launch = Launch(path, str(tmp_path / "broken"), config, cutoffs)
-    monkeypatch.setattr(training_state, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(state, "SAVE_SECONDS", 0.0)
     epochs = []
-    add = training_rank.Report.add
+    add = rank.Report.add
 
     def count(self, row, samples):
         epochs.append(row)
@@ -104,7 +104,7 @@ def test_killed_after_any_epoch_it_ends_with_the_same_weights(tmp_path, monkeypa
             raise Killed
         add(self, row, samples)
 
-    monkeypatch.setattr(training_rank.Report, "add", count)
+    monkeypatch.setattr(rank.Report, "add", count)
     try:
         train_rank(launch)
     except Killed:

@@ -12,7 +12,6 @@ from conftest import run_job
 from test_networks import Killed, keep_and_save
 from test_stcnn import FIRST, cutoff, panel, trained
 
-from stspark import training_loop, training_state
 from stspark.errors import ConfigError
 from stspark.models.deep.checkpoint import load_checkpoint, predict
 from stspark.models.deep.families import simulated_families
@@ -24,8 +23,9 @@ from stspark.models.deep.pretraining import (
     make_task,
 )
 from stspark.models.deep.transformer import TransformerConfig
-from stspark.pretraining_fit import Pretraining, pretrain
-from stspark.training_plan import Launch, TrainingConfig
+from stspark.pretraining.fit import Pretraining, pretrain
+from stspark.training import loop, state
+from stspark.training.plan import Launch, TrainingConfig
 
 AS_OF = FIRST + timedelta(days=70)
 CONFIG = PretrainConfig(weeks=8, epochs=3, steps=4, series=4, families=0)
@@ -94,7 +94,7 @@ def test_families_are_their_seeds_and_of_many_kinds():
 
 @pytest.mark.parametrize("after", [1, 2])
 def test_killed_after_any_epoch_it_ends_with_the_same_encoder(tmp_path, monkeypatch, after):
-    monkeypatch.setattr(training_state, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(state, "SAVE_SECONDS", 0.0)
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
     pretrain(work(), whole, CPU, quiet)
     epochs = []
@@ -144,7 +144,7 @@ def test_a_fine_tuned_checkpoint_forecasts_what_the_network_in_memory_did(tmp_pa
     from stspark.models.deep.forecast import forecast
 
     made, kept = panel(), {}
-    monkeypatch.setattr(training_loop, "save_checkpoint", keep_and_save(kept, training_loop.save_checkpoint))
+    monkeypatch.setattr(loop, "save_checkpoint", keep_and_save(kept, loop.save_checkpoint))
     folder = trained(tmp_path, made, [cutoff(7), cutoff(0)], fine_tuned(pretrained))
     np.testing.assert_array_equal(forecast(kept["network"], made, kept["scaler"]), predict(folder, made, cutoff(0)))
 
@@ -154,14 +154,14 @@ def test_a_fine_tuning_that_is_killed_goes_on_to_the_same_weights(tmp_path, monk
     """Two epochs of the head, two of everything, one for the second cutoff."""
     from test_stcnn import write
 
-    from stspark import training_rank
+    from stspark.training import rank
 
     made, cutoffs = panel(), (cutoff(7), cutoff(0))
     whole = trained(tmp_path, made, cutoffs, fine_tuned(pretrained), name="whole")
     (tmp_path / "broken").mkdir()
     launch = Launch(write(made, tmp_path / "s"), str(tmp_path / "broken"), fine_tuned(pretrained), cutoffs)
-    monkeypatch.setattr(training_state, "SAVE_SECONDS", 0.0)
-    rows, add = [], training_rank.Report.add
+    monkeypatch.setattr(state, "SAVE_SECONDS", 0.0)
+    rows, add = [], rank.Report.add
 
     def count(self, row, samples):
         rows.append(row)
@@ -169,10 +169,10 @@ def test_a_fine_tuning_that_is_killed_goes_on_to_the_same_weights(tmp_path, monk
             raise Killed
         add(self, row, samples)
 
-    monkeypatch.setattr(training_rank.Report, "add", count)
+    monkeypatch.setattr(rank.Report, "add", count)
     with pytest.raises(Killed):
-        training_loop.train_rank(launch)
-    training_loop.train_rank(replace(launch, start=launch.finished(made.manifest)))
+        loop.train_rank(launch)
+    loop.train_rank(replace(launch, start=launch.finished(made.manifest)))
     for day in cutoffs:
         first, second = (load_checkpoint(f, made, day)[0].state_dict() for f in (whole, launch.checkpoints))
         assert all(torch.equal(first[name], second[name]) for name in first)

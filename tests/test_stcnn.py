@@ -17,8 +17,8 @@ from stspark.models.deep.registry import NETWORKS, build_ensemble
 from stspark.models.deep.stcnn import Block, STCNNConfig
 from stspark.models.deep.windows import Scaler, fit_scaler, make_inputs
 from stspark.snapshot import Manifest, Snapshot, load_snapshot, local_path, write_atomically
-from stspark.training_loop import train_rank
-from stspark.training_plan import Launch, TrainingConfig
+from stspark.training.loop import train_rank
+from stspark.training.plan import Launch, TrainingConfig
 
 FIRST = date(2023, 1, 2)
 REGIONS, DAYS, HORIZON = 4, 120, 7

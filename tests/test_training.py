@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 import torch
 
-from stspark import global_model, training, training_launch
+from stspark import global_model
 from stspark.errors import EnvironmentMistake, InputError
 from stspark.models.deep.checkpoint import load_checkpoint
 from stspark.models.deep.stcnn import STCNNConfig
 from stspark.settings import Model
 from stspark.snapshot import Manifest, load_snapshot, write_snapshot
-from stspark.training_launch import Place, choose_place, find_failure
-from stspark.training_plan import TrainingConfig
+from stspark.training import launch as starting
+from stspark.training import train as training
+from stspark.training.launch import Place, choose_place, find_failure
+from stspark.training.plan import TrainingConfig
 
 FIRST, DAYS, HORIZON = date(2023, 1, 2), 70, 7
 REGIONS = ("north", "south", "late")
@@ -62,8 +64,8 @@ def slots(monkeypatch):
     """Set the number of slots that the cluster offers, and whether the driver has a GPU."""
 
     def offer(count, gpu=False):
-        monkeypatch.setattr(training_launch, "count_slots", lambda *_: count)
-        monkeypatch.setattr(training_launch, "_driver_has_gpu", lambda: gpu)
+        monkeypatch.setattr(starting, "count_slots", lambda *_: count)
+        monkeypatch.setattr(starting, "_driver_has_gpu", lambda: gpu)
 
     return offer
 
@@ -143,7 +145,7 @@ def test_a_cutoff_without_enough_history_is_the_users_mistake(snapshot_path, tmp
 
 @pytest.mark.spark
 def test_slots_are_counted_as_spark_does(spark):
-    assert training_launch.count_slots(spark, 2, 0.0) == int(spark.sparkContext.defaultParallelism)
+    assert starting.count_slots(spark, 2, 0.0) == int(spark.sparkContext.defaultParallelism)
 
 
 @pytest.mark.spark

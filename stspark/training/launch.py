@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import stspark
 from stspark.errors import EnvironmentMistake
-from stspark.training_loop import train_rank
-from stspark.training_plan import Launch, TrainingConfig
+from stspark.training.loop import train_rank
+from stspark.training.plan import Launch, TrainingConfig
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

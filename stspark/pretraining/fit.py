@@ -17,8 +17,8 @@ from torch import nn
 from stspark.errors import ConfigError
 from stspark.models.deep.pretrained import read_manifest, save_pretrained
 from stspark.models.deep.pretraining import Corpus, PretrainConfig, Restorer, Task, draw_task, masked_loss
-from stspark.training_fit import CLIP, share_of_rate
-from stspark.training_state import Keeper
+from stspark.training.fit import CLIP, share_of_rate
+from stspark.training.state import Keeper
 
 JUDGED = 12
 """Tasks, the same before and after, that the masked loss is measured on."""

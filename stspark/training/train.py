@@ -20,8 +20,8 @@ from stspark.fleet.panel import sound, to_rows
 from stspark.models.deep.checkpoint import predict, read_facts
 from stspark.names import quantile_column
 from stspark.snapshot import load_manifest, load_snapshot, local_path
-from stspark.training_launch import Place, choose_place, find_failure, run_ranks
-from stspark.training_plan import Launch, TrainingConfig
+from stspark.training.launch import Place, choose_place, find_failure, run_ranks
+from stspark.training.plan import Launch, TrainingConfig
 
 if TYPE_CHECKING:
     import pandas as pd

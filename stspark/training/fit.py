@@ -19,9 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 from stspark.models.deep.network import pinball
 from stspark.models.deep.registry import Ensemble
 from stspark.models.deep.windows import Inputs
-from stspark.training_plan import TrainingConfig
-from stspark.training_rank import Rank
-from stspark.training_state import Keeper, Progress
+from stspark.training.plan import TrainingConfig
+from stspark.training.rank import Rank
+from stspark.training.state import Keeper, Progress
 
 CLIP = 1.0
 WARM_UP = 0.1

@@ -24,10 +24,10 @@ from stspark.models.deep.registry import Ensemble, build_ensemble
 from stspark.models.deep.warm_start import begin_from, latest_checkpoint
 from stspark.models.deep.windows import fit_scaler, make_inputs
 from stspark.snapshot import Snapshot, load_snapshot, write_atomically
-from stspark.training_fit import Fit, Say, Stage
-from stspark.training_plan import Launch
-from stspark.training_rank import Rank, Report, join
-from stspark.training_state import Keeper, Progress
+from stspark.training.fit import Fit, Say, Stage
+from stspark.training.plan import Launch
+from stspark.training.rank import Rank, Report, join
+from stspark.training.state import Keeper, Progress
 
 FINE_TUNE_RATE = 0.3
 

@@ -20,8 +20,8 @@ from stspark.errors import EnvironmentMistake, InputError
 from stspark.models.deep.pretrained import read_manifest
 from stspark.models.deep.pretraining import FEWEST_DAYS, PretrainConfig
 from stspark.options import typed
-from stspark.pretraining_data import write_corpus
-from stspark.pretraining_fit import Say, finished
+from stspark.pretraining.data import write_corpus
+from stspark.pretraining.fit import Say, finished
 from stspark.settings import Settings
 from stspark.snapshot import local_path
 from stspark.store import Store
@@ -127,7 +127,7 @@ def learn_from(
 
     from stspark.models.deep.families import simulated_families
     from stspark.models.deep.pretraining import make_corpus
-    from stspark.pretraining_fit import Pretraining, pretrain
+    from stspark.pretraining.fit import Pretraining, pretrain
     from stspark.snapshot import load_snapshot
 
     config, seed, as_of, key = what

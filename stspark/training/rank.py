@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from stspark.errors import EnvironmentMistake
-from stspark.training_plan import Launch
+from stspark.training.plan import Launch
 
 
 @dataclass
