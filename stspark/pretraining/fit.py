@@ -16,8 +16,9 @@ from torch import nn
 
 from stspark.errors import ConfigError
 from stspark.models.deep.pretrained import read_manifest, save_pretrained
-from stspark.models.deep.pretraining import Corpus, PretrainConfig, Restorer, Task, draw_task, masked_loss
-from stspark.training.fit import CLIP, share_of_rate
+from stspark.models.deep.pretraining import Corpus, PretrainConfig, Restorer, Task, draw_choice, draw_task, masked_loss
+from stspark.pretraining.on_device import Shelf
+from stspark.training.fit import CLIP, rising_and_falling
 from stspark.training.state import Keeper
 
 JUDGED = 12
@@ -48,19 +49,20 @@ def pretrain(work: Pretraining, path: Path, device: torch.device, say: Say) -> d
     torch.set_num_threads(1)  # the same sums in the same order on every machine
     torch.manual_seed(work.seed)
     config, restorer = work.config, Restorer(work.config)
-    before = judge(restorer, work)
     restorer.to(device)
-    optimiser = torch.optim.AdamW(restorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    tasks = Tasks(work, device)
+    before = judge(restorer, tasks)
     total = config.epochs * config.steps
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: share_of_rate(step, total))
+    optimiser, schedule = rising_and_falling(restorer, config.learning_rate, config.weight_decay, total)
+    model: Any = torch.compile(restorer) if config.compile and device.type == "cuda" else restorer
     keeper = Keeper(path.with_suffix(".state.pt"), f"{work.key}/{device.type}", writes=True)
     progress = keeper.restore(restorer, optimiser, schedule)
     while progress.epoch < config.epochs:
-        progress.loss = _epoch(restorer, work, progress.epoch, (optimiser, schedule, device))
+        progress.loss = run_epoch(model, tasks, progress.epoch, (optimiser, schedule))
         progress.epoch += 1
         say(progress.epoch, progress.loss)
         keeper.save(progress, restorer, optimiser, schedule)
-    after = judge(restorer.to("cpu"), work)
+    after = judge(restorer, tasks)
     manifest = save_pretrained(path, restorer, _facts(work) | {"masked_loss": {"before": before, "after": after}})
     keeper.clear()
     return manifest
@@ -74,36 +76,48 @@ def finished(path: Path, key: str) -> bool:
         return False
 
 
-def judge(restorer: Restorer, work: Pretraining) -> float:
-    """Mean masked loss on a few tasks that no step sees, in spreads; on CPU."""
+class Tasks:
+    """What each step must solve, seeded by epoch and step. On a GPU the corpora lie in its memory, and tasks are made
+    there: a host's core would take a hundred times as long for it as the GPU does for the step."""
+
+    def __init__(self, work: Pretraining, device: torch.device) -> None:
+        self.work, self.device = work, device
+        self.shelves = [Shelf(corpus, device) for corpus in work.corpora] if device.type == "cuda" else []
+
+    def draw(self, epoch: int, step: int) -> Task:
+        """The task of one step."""
+        work, g = self.work, np.random.default_rng([self.work.seed, epoch, step])
+        if not self.shelves:
+            return draw_task(work.corpora, work.config, g)
+        choice = draw_choice(work.corpora, work.config, g)
+        return self.shelves[choice.corpus].task(choice)
+
+
+def judge(restorer: Restorer, tasks: Tasks) -> float:
+    """Mean masked loss on a few tasks that no step sees, in spreads; in fp32."""
     restorer.eval()
     with torch.no_grad():
-        losses = [float(masked_loss(restorer, _task(work, HELD, k))) for k in range(JUDGED)]
+        losses = [float(masked_loss(restorer, tasks.draw(HELD, k))) for k in range(JUDGED)]
     return math.fsum(losses) / JUDGED
 
 
-def _task(work: Pretraining, epoch: int, step: int) -> Task:
-    return draw_task(work.corpora, work.config, np.random.default_rng([work.seed, epoch, step]))
-
-
-def _epoch(restorer: Restorer, work: Pretraining, epoch: int, by: tuple[Any, Any, torch.device]) -> float:
+def run_epoch(restorer: Restorer, tasks: Tasks, epoch: int, by: tuple[Any, Any]) -> float:
     """`steps` steps of the optimiser; return their mean loss."""
-    optimiser, schedule, device = by
+    (optimiser, schedule), work = by, tasks.work
     restorer.train()
     torch.manual_seed(int(np.random.SeedSequence([work.seed, epoch]).generate_state(1)[0]))  # dropout
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=tasks.device)  # read once: a GPU need not wait
     for step in range(work.config.steps):
-        task = _task(work, epoch, step)
-        task = Task(task.past.to(device), task.truth.to(device), task.asked.to(device), task.causal)
-        with _precision(device):
+        task = tasks.draw(epoch, step)
+        with _precision(tasks.device):
             loss = masked_loss(restorer, task)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(restorer.parameters(), CLIP)
         optimiser.step()
         schedule.step()
-        total += float(loss.detach())
-    return total / work.config.steps
+        total += loss.detach()
+    return float(total) / work.config.steps
 
 
 def _precision(device: torch.device) -> AbstractContextManager[Any]:

@@ -79,9 +79,8 @@ class Fit:
     def run(self, network: Ensemble, stage: Stage, keeper: Keeper, say: Say) -> Progress:
         """Train `network` in place for the stage's epochs, or until held-out days no longer gain from it."""
         train, held = self._split(stage.hold_out)
-        optimiser = torch.optim.AdamW(network.parameters(), lr=stage.rate, weight_decay=self.config.weight_decay)
         steps = stage.epochs * len(self._batches(0, train).mine)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: share_of_rate(step, steps))
+        optimiser, schedule = rising_and_falling(network, stage.rate, self.config.weight_decay, steps)
         progress = keeper.restore(network, optimiser, schedule)
         model = self._prepared(network)
         while progress.epoch < stage.epochs and not self._tired(progress):
@@ -96,8 +95,10 @@ class Fit:
         return progress
 
     def _prepared(self, network: Ensemble) -> nn.Module:
+        """What the steps run. Members are compiled one by one: they are alike, so the first one's code serves all."""
         compiled = self.rank.device.type == "cuda" and self.config.compile
-        model: nn.Module = torch.compile(network) if compiled else network  # type: ignore[assignment]
+        members: Any = [torch.compile(member) for member in network.members] if compiled else None
+        model: nn.Module = Ensemble(members) if compiled else network
         return DistributedDataParallel(model, process_group=self.rank.gradients) if self.rank.world > 1 else model
 
     def _tired(self, progress: Progress) -> bool:
@@ -108,7 +109,8 @@ class Fit:
         optimiser, schedule = by
         model.train()
         torch.manual_seed(batches.seed)  # dropout
-        total, members = 0.0, network.members
+        members = network.members
+        total = torch.zeros((), dtype=torch.float64, device=self.rank.device)  # read once: a GPU need not wait
         for starts in batches.mine:
             predicted, residual, mask = self._predict(model, network.context, starts, batches.width)
             value = pinball(residual, mask, predicted, network.shape.levels)
@@ -119,8 +121,8 @@ class Fit:
                 nn.utils.clip_grad_norm_(member.parameters(), CLIP)
             optimiser.step()
             schedule.step()
-            total += float(value.detach())
-        return self.rank.average(total / len(batches.mine))
+            total += value.detach()
+        return self.rank.average(float(total) / len(batches.mine))
 
     def _predict(self, model: nn.Module, context: int, starts: Any, width: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of windows of `width` origins: forecasts [S, B, T, H, R, Q], what came and its mask [B, T, H, R]."""
@@ -175,6 +177,13 @@ class Fit:
         windows = np.resize(order.permutation(starts), (steps, size))
         seed = np.random.SeedSequence([*self.seeds, self.rank.index, epoch]).generate_state(1)[0]
         return Batches(windows[:, self.rank.index :: self.rank.world], origins.width, int(seed))
+
+
+def rising_and_falling(network: nn.Module, rate: float, decay: float, steps: int) -> tuple[Any, Any]:
+    """AdamW (Loshchilov & Hutter 2019), one kernel for all weights on a GPU, and its schedule over `steps` steps."""
+    fused = next(network.parameters()).device.type == "cuda" or None
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay, fused=fused)
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: share_of_rate(step, steps))
 
 
 def share_of_rate(step: int, total: int) -> float:

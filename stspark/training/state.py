@@ -69,7 +69,7 @@ class Keeper:
     def restore(self, network: nn.Module, optimiser: Any, schedule: Any) -> Progress:
         """Bring all of them to the saved state, where there is one of this key; return how far it was."""
         self.last = time.monotonic()
-        state = self._read(next(network.parameters()).device)
+        state = self._read()
         if state is None:
             return Progress()
         network.load_state_dict(state["network"])
@@ -79,12 +79,13 @@ class Keeper:
 
     def exists(self) -> bool:
         """Tell whether there is a state of this key."""
-        return self._read(torch.device("cpu")) is not None
+        return self._read() is not None
 
-    def _read(self, device: torch.device) -> Any:
+    def _read(self) -> Any:
+        """On the CPU: the optimiser keeps its count of steps there, and moves what belongs beside the weights."""
         if not self.path.exists():
             return None
-        state = torch.load(self.path, map_location=device, weights_only=True)
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
         return state if state["key"] == self.key else None
 
     def clear(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,13 @@ def pinball(residual: Tensor, mask: Tensor, predicted: Tensor, levels: Sequence[
     residual, mask: [B, T, H, R]; predicted: [..., B, T, H, R, Q]. Divides by the number of all days, so that equal
     shares of a batch average to the loss of the batch.
     """
-    level = torch.tensor(levels, dtype=predicted.dtype, device=predicted.device)
+    level = _on_device(tuple(levels), predicted.dtype, predicted.device)
     error = residual[..., None] - predicted
     loss = torch.maximum(level * error, (level - 1) * error).mean(-1)
     return (loss * mask).sum() / loss.numel()
+
+
+@lru_cache(maxsize=8)
+def _on_device(levels: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[Q], sent once: a GPU would have to finish all its work before every sending."""
+    return torch.tensor(levels, dtype=dtype, device=device)

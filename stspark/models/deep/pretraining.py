@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from stspark.models.deep.transformer import WEEK, Encoder
 from stspark.models.deep.windows import LIMIT, Scaler, fit_scaler, make_inputs
-from stspark.snapshot import Bools, Snapshot
+from stspark.snapshot import Bools, Integers, Snapshot
 
 FEWEST_DAYS = 8 * WEEK
 
@@ -28,8 +28,9 @@ FEWEST_DAYS = 8 * WEEK
 @dataclass(frozen=True)
 class PretrainConfig:
     """size, weeks: of the transformer; masked: share of weeks that are hidden; causal: share of steps that look back
-    only; epochs of `steps` steps with `series` series each; families: simulated series beside the real ones; items:
-    most sold items that are series of their own; most: series taken from a data set; also: further config files."""
+    only; epochs of `steps` steps with `series` series each; compile: torch.compile, on a GPU only; families: simulated
+    series beside the real ones; items: most sold items that are series of their own; most: series taken from a data
+    set; also: further config files."""
 
     size: Literal["tiny", "small", "base"] = "tiny"
     weeks: int = 52
@@ -41,6 +42,7 @@ class PretrainConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     dropout: float = 0.1
+    compile: bool = False
     families: int = 300
     items: int = 50
     most: int = 2000
@@ -118,16 +120,35 @@ class Task:
     causal: bool
 
 
-def draw_task(corpora: list[Corpus], config: PretrainConfig, g: np.random.Generator) -> Task:
+@dataclass(frozen=True)
+class Choice:
+    """What chance decides of a task: a corpus, N of its columns, days T up to its end, weeks [L, N] to hide."""
+
+    corpus: int
+    columns: Integers
+    end: int
+    weeks: Bools
+    causal: bool
+
+
+def draw_choice(corpora: list[Corpus], config: PretrainConfig, g: np.random.Generator) -> Choice:
     """A corpus (by the root of its size), an end day, series and hidden weeks, all by chance."""
     share = np.sqrt([corpus.size for corpus in corpora])
-    corpus = corpora[int(g.choice(len(corpora), p=share / share.sum()))]
+    which = int(g.choice(len(corpora), p=share / share.sum()))
+    corpus = corpora[which]
     size = min(config.series, corpus.size)
     columns = np.sort(g.choice(corpus.size, size, replace=False))
     end = int(g.integers(min(FEWEST_DAYS, len(corpus.snapshot.y)), len(corpus.snapshot.y) + 1))
-    part = chosen(corpus.snapshot, columns, end)
-    hidden = hidden_days(g.random((config.weeks, size)) < config.masked, end)
-    return make_task(part, _of(corpus.scaler, columns), hidden, (config.weeks, bool(g.random() < config.causal)))
+    weeks = g.random((config.weeks, size)) < config.masked
+    return Choice(which, columns, end, weeks, bool(g.random() < config.causal))
+
+
+def draw_task(corpora: list[Corpus], config: PretrainConfig, g: np.random.Generator) -> Task:
+    """The task of a choice by chance."""
+    choice = draw_choice(corpora, config, g)
+    corpus = corpora[choice.corpus]
+    part, scaler = chosen(corpus.snapshot, choice.columns, choice.end), _of(corpus.scaler, choice.columns)
+    return make_task(part, scaler, hidden_days(choice.weeks, choice.end), (config.weeks, choice.causal))
 
 
 def hidden_days(weeks: Bools, days: int) -> Bools:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,15 @@ def make_inputs(snapshot: Snapshot, scaler: Scaler) -> Inputs:
     )
 
 
+def calendar_of(first: date, days: int, waves: bool = True) -> Floats:
+    """[days, 11]: weekday (7), two waves of the year (4), 0 without `waves`."""
+    dates = np.datetime64(first, "D") + np.arange(days)
+    weekday = np.eye(7)[(dates.astype(np.int64) + 3) % 7]
+    phase = 2 * np.pi * (dates - dates.astype("datetime64[Y]")).astype(np.int64) / YEAR_DAYS
+    both = np.stack([np.sin(phase), np.cos(phase), np.sin(2 * phase), np.cos(2 * phase)], axis=1)
+    return np.asarray(np.concatenate([weekday, both * float(waves)], axis=1))
+
+
 def known_width(covariates: int) -> int:
     """F: features of a target day."""
     return 7 + 4 + covariates
@@ -238,11 +248,7 @@ def _known(snapshot: Snapshot, scaler: Scaler) -> Floats:
     """
     manifest, days = snapshot.manifest, len(snapshot.y)
     span, regions = days + manifest.horizon, snapshot.y.shape[1]
-    dates = np.datetime64(manifest.first_date, "D") + np.arange(span)
-    weekday = np.eye(7)[(dates.astype(np.int64) + 3) % 7]
-    phase = 2 * np.pi * (dates - dates.astype("datetime64[Y]")).astype(np.int64) / YEAR_DAYS
-    waves = np.stack([np.sin(phase), np.cos(phase), np.sin(2 * phase), np.cos(2 * phase)], axis=1)
-    calendar = np.concatenate([weekday, waves * float(days > YEAR_DAYS)], axis=1)
+    calendar = calendar_of(manifest.first_date, span, waves=days > YEAR_DAYS)
     covariates = np.full((span, regions, len(manifest.covariates)), np.nan)
     covariates[: len(snapshot.covariates)] = snapshot.covariates[:span]
     scaled = np.clip(np.nan_to_num((covariates - scaler.shift) / scaler.width), -LIMIT, LIMIT)

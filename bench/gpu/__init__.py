@@ -1,0 +1,1 @@
+"""What a GPU brings the global networks: python -m bench.gpu."""
