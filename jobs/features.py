@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from stspark import changes, recipe
-from stspark.features import build, covariates, edge, incremental
+from stspark.features import build, covariates, edge, incremental, stray
 from stspark.job import Job, run_job
 from stspark.tables import REGIONS
 
@@ -49,8 +49,10 @@ def build_all(job: Job, rows: DataFrame, basis: changes.Basis) -> None:
     settings, store, spark = job.settings, job.store, job.spark
     panel = rows if settings.source.kind == "panel" else None
     daily = build.totals(rows, settings).persist()
-    spans = build.region_spans(daily, settings)
-    span, regions = build.data_span(spans, settings), build.build_regions(spans, settings)
+    span, astray = build.data_span(daily, settings)
+    job.summary |= {"stray days": stray.explain(astray, span)} if astray else {}
+    daily = daily.where(F.col("date").between(*span))
+    regions = build.build_regions(daily, settings)
     store.replace("regions", spark.createDataFrame(regions, REGIONS.schema()))
     as_of = min(job.asked_as_of or span[1], span[1])
     store.replace("region_edges", build.build_edges(spark, regions, daily, as_of, settings))

@@ -33,7 +33,7 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        raise _first_mistake(path, error) from error
+        raise _first_mistake(path, overrides, error) from error
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
@@ -65,11 +65,13 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         node[parts[-1]] = parsed
 
 
-def _first_mistake(path: Path, error: ValidationError) -> ConfigError:
-    """The first of pydantic's findings, in our form."""
+def _first_mistake(path: Path, overrides: Sequence[str], error: ValidationError) -> ConfigError:
+    """The first of pydantic's findings, in our form; it names the file, or the `--set` that the key came by."""
     found = error.errors(include_url=False)[0]
     place = [str(part) for part in found["loc"]]
-    where = f"{path}: {'.'.join(place) or 'config'}"
+    key = ".".join(place) or "config"
+    given = [override.partition("=")[0].strip() for override in overrides]
+    where = f"--set {key}" if any(f"{name}.".startswith(f"{key}.") for name in given) else f"{path}: {key}"
     if found["type"] == "extra_forbidden":
         known = _keys_at(place[:-1])
         near = nearest(place[-1], known)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from typing import NoReturn
 
 from pyspark.sql import SparkSession
 
@@ -107,7 +110,10 @@ def run_job(
         return 2
     except BaseException:
         _try_to_close(job)
-        raise
+        if not _interrupted.is_set():
+            raise
+        print("interrupted: what was published stays whole; the same command goes on from here", file=sys.stderr)
+        return 1
     print(_summary(job))
     return 0
 
@@ -117,13 +123,29 @@ def _try_to_close(job: Job) -> None:
     try:
         job.close("failed")
     except Exception:
-        log.warning("the failure could not be noted in the table runs", exc_info=True)
+        log.warning("the failure could not be noted in the table runs", exc_info=not _interrupted.is_set())
+
+
+_interrupted = threading.Event()
+"""Ctrl-C was typed. The JVM hears it too and ends, so that any error may be what comes of it."""
+
+
+def _interrupt(signum: int, frame: object) -> NoReturn:
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+class _Parser(argparse.ArgumentParser):
+    """A mistake on the command line is one line too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {self.prog}: {message}; --help lists the options\n")
 
 
 def _parse(
     name: str, arguments: Sequence[str] | None, more: Callable[[argparse.ArgumentParser], None] | None
 ) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"spark-submit jobs/{name}.py", description=sys.modules["__main__"].__doc__ if arguments is None else None
     )
     parser.add_argument("--config", required=True, metavar="conf/DATASET.yaml", help="the data set's configuration")
@@ -160,6 +182,8 @@ def _day(text: str) -> date:
 def _open(name: str, settings: Settings, options: argparse.Namespace) -> Job:
     log.info("stspark %s %s: %s", __version__, name, settings.title or settings.dataset)
     spark = build_session(f"stspark {name} {settings.dataset}")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt)  # PySpark's own asks the JVM to cancel jobs
     if settings.regions.cells is not None:
         cells.register(spark)
     store = Store(spark, settings.home, for_settings(settings))
@@ -184,9 +208,14 @@ def _start_logging() -> None:
 
 
 def hush_repeats() -> None:
-    """Silence PySpark's loggers that print, as pages of JSON, the errors that we show ourselves."""
-    for repeats in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
+    """Silence loggers of PySpark and py4j that print, in pages, the errors that they raise and we show ourselves."""
+    for repeats in ("DataFrameQueryContextLogger", "SQLQueryContextLogger", "py4j"):
         logging.getLogger(repeats).setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(_not_an_echo)  # py4j logs there what it raises
+
+
+def _not_an_echo(record: logging.LogRecord) -> bool:
+    return not record.getMessage().endswith("while sending command.")
 
 
 def _summary(job: Job) -> str:

@@ -16,16 +16,17 @@ EVERY_SECONDS = 10.0
 
 @contextmanager
 def watch(spark: SparkSession, step: str) -> Iterator[None]:
-    """While the block runs, log every ten seconds how many tasks of the active stages are done."""
+    """While the block runs, log every ten seconds how many tasks of all active stages are done."""
     done = threading.Event()
     tracker = spark.sparkContext.statusTracker()
 
     def report() -> None:
         while not done.wait(EVERY_SECONDS):
             infos = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-            for info in infos:
-                if info is not None and info.numTasks > 1:
-                    log.info("%s: %d of %d tasks done", step, info.numCompletedTasks, info.numTasks)
+            tasks = [(info.numCompletedTasks, info.numTasks) for info in infos if info is not None]
+            done_now, of_all = (sum(counts) for counts in zip(*tasks, strict=True)) if tasks else (0, 0)
+            if of_all > 1:
+                log.info("%s: %d of %d tasks done", step, done_now, of_all)
 
     thread = threading.Thread(target=report, name=f"progress-{step}", daemon=True)
     thread.start()

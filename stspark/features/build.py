@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from stspark import calendar as days_known
 from stspark import cells, edges
 from stspark.errors import InputError
-from stspark.features import covariates, history, learning, panel
+from stspark.features import covariates, history, learning, panel, stray
 from stspark.features.clean import Rules
 from stspark.ingest.files import read_header
 from stspark.settings import Settings
@@ -35,35 +35,36 @@ def totals(rows: DataFrame, settings: Settings) -> DataFrame:
     return rows.select("region", "date", "target")
 
 
-def region_spans(daily: DataFrame, settings: Settings) -> pd.DataFrame:
-    """region, first, last: the days that each region's rows span; InputError where there are none."""
-    spans = daily.groupBy("region").agg(F.min("date").alias("first"), F.max("date").alias("last")).toPandas()
-    if spans.empty:
+def data_span(daily: DataFrame, settings: Settings) -> tuple[tuple[date, date], list[date]]:
+    """First and last day of the panel, and the days with data that stand astray before or after it.
+
+    The edges are those that `time.start` and `time.end` say; where one is not set, that of the data without stray days.
+    """
+    days = daily.groupBy("date").agg(F.count("region").alias("regions")).toPandas().sort_values("date")
+    if days.empty:
         raise InputError(
             settings.source.path,
             "no usable row is left after cleaning",
             "see the table events_rejected for the reasons",
         )
-    return spans
-
-
-def data_span(spans: pd.DataFrame, settings: Settings) -> tuple[date, date]:
-    """First and last day of the panel: those of the data, within the configured edges."""
-    first, last = spans["first"].min(), spans["last"].max()
+    inner = stray.without(days, at_start=settings.time.start is None, at_end=settings.time.end is None)
+    first, last = inner["date"].iloc[0], inner["date"].iloc[-1]
+    astray = [day for day in days["date"] if not first <= day <= last]
     first, last = max(settings.time.start or first, first), min(settings.time.end or last, last)
     if first > last:
         raise InputError("time.start, time.end", f"leave no day ({first} to {last})", "set them within the data")
-    return first, last
+    return (first, last), astray
 
 
-def build_regions(spans: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def build_regions(daily: DataFrame, settings: Settings) -> pd.DataFrame:
     """The regions that have data, with their places, in spatial order."""
+    found = daily.select("region").distinct().toPandas()
     configured = read_regions(settings.regions)
     if configured is None and settings.regions.cells is not None:
-        return complete(cells.table(spans["region"].sort_values()), settings.regions)
+        return complete(cells.table(found["region"].sort_values()), settings.regions)
     if configured is None:
-        return complete(spans[["region"]].sort_values("region"), settings.regions)
-    table = configured[configured["region"].isin(spans["region"])].sort_values("position", ignore_index=True)
+        return complete(found.sort_values("region"), settings.regions)
+    table = configured[configured["region"].isin(found["region"])].sort_values("position", ignore_index=True)
     return table.assign(position=range(len(table)))
 
 

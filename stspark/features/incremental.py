@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from stspark.features.stray import GAP
 from stspark.settings import Time
 
 REACH: int | None = None
@@ -54,6 +55,8 @@ def reached(
     newest = max((day for there in rows.values() for day in there), default=date.min)
     if known.last in days and newest < known.last:
         return None
+    if newest - known.last > GAP:
+        return None  # perhaps astray: only all days together can tell
     end = max(known.last, newest)
     grown = [known.last + timedelta(days=1), end] if end > known.last else []
     changed = [day for day in days if day <= end] + grown

@@ -35,6 +35,9 @@ def take_in(
     entries = ledger.read_ledger(store)
     plan = ledger.plan(files, entries, cleaning.name, again=again)
     log.info("ingest: %d files, %d to read, %d to replace", len(files), len(plan.read), len(plan.withdraw))
+    if twins := ledger.twins(files):
+        copy, first = next(iter(twins.items()))
+        log.info("ingest: not read, since another file holds the same: %d, such as %s (as %s)", len(twins), copy, first)
     if not plan.read and not plan.withdraw:
         return 0
     ledger.remove_unfinished(store, [kind.table, "events_rejected"], entries)

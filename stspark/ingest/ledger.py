@@ -86,6 +86,13 @@ def plan(files: Sequence[InputFile], entries: Sequence[Entry], cleaning: str, *,
     return Plan(read, tuple(e for e in entries if e.source_file in withdrawn))
 
 
+def twins(files: Sequence[InputFile]) -> dict[str, str]:
+    """Files whose content an earlier file by name has too, and that file."""
+    owner: dict[str, str] = {}
+    named = sorted(files, key=lambda f: f.name)
+    return {f.name: first for f in named if (first := owner.setdefault(f.content_hash, f.name)) != f.name}
+
+
 def widened(now: Plan, names: set[str], files: Sequence[InputFile], entries: Sequence[Entry]) -> Plan:
     """The plan with these entries' files read anew too, and those that repeat their rows; files that are gone stay."""
     on_disk = {f.name for f in files}
