@@ -139,7 +139,7 @@ class _Parser(argparse.ArgumentParser):
     """A mistake on the command line is one line too."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {self.prog}: {message}; --help lists the options\n")
+        self.exit(2, f"error: {message}; --help lists the options\n")
 
 
 def _parse(

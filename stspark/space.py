@@ -136,21 +136,3 @@ def haversine_km(lat: NDArray[np.float64], lng: NDArray[np.float64]) -> NDArray[
     )
     km: NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
     return km
-
-
-def nearest_edges(regions: pd.DataFrame, neighbours: int) -> pd.DataFrame:
-    """The k nearest placed regions of each placed region, equal weights that sum to 1.
-
-    Returns region, neighbour, distance_km, weight; a region without a place has no edges (an island).
-    """
-    placed = regions[regions["lat"].notna()].reset_index(drop=True)
-    k = min(neighbours, len(placed) - 1)
-    columns = ["region", "neighbour", "distance_km", "weight"]
-    if k < 1:
-        return pd.DataFrame(columns=columns)
-    distance = haversine_km(placed["lat"].to_numpy(float), placed["lng"].to_numpy(float))
-    np.fill_diagonal(distance, np.inf)
-    order = np.argsort(distance, axis=1, kind="stable")[:, :k]
-    names = placed["region"].to_numpy()
-    rows = [(names[i], names[j], float(distance[i, j]), 1.0 / k) for i in range(len(names)) for j in order[i]]
-    return pd.DataFrame(rows, columns=columns)

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stspark.edges import build_edges
 from stspark.errors import ConfigError, InputError
 from stspark.features import covariates, history, learning
 from stspark.features.build import Places, build_region_day
 from stspark.features.declared import FEATURES
 from stspark.features.panel import daily_totals
-from stspark.settings import Backtest, Settings, Target
-from stspark.space import nearest_edges
+from stspark.settings import Backtest, Regions, Settings, Target
 from stspark.tables import REGION_DAY, Column
 
 FIRST = date(2024, 1, 1)  # a Monday
@@ -47,6 +47,12 @@ def daily(spark, rows):
     return spark.createDataFrame([(r, day(k), y, 1, 1, 4, y, None) for r, k, y in rows], DAILY)
 
 
+def in_a_row(*regions: str, neighbours: int) -> pd.DataFrame:
+    """Edges of regions that lie on the equator, a degree apart."""
+    placed = pd.DataFrame({"region": regions, "lat": 0.0, "lng": range(len(regions))})
+    return build_edges(placed.astype({"lng": float}), Regions(neighbours=neighbours)).drop(columns="hops")
+
+
 def edges(spark, table: pd.DataFrame):
     pairs = spark.createDataFrame(table, "region string, neighbour string, distance_km double, weight double")
     return Places(pairs)
@@ -64,7 +70,7 @@ def kinds(spark):
         rows = [("a", k, float(k)) for k in range(21) if k not in absent]
         rows += [("b", k, 1.0) for k in range(21) if k not in (6, 12, 13)]
         sundays = calendar(spark, "ab", 20, lambda region, number: number % 7 == 6)
-        pairs = edges(spark, nearest_edges(pd.DataFrame({"region": ["a", "b"], "lat": 0.0, "lng": [0.0, 1.0]}), 1))
+        pairs = edges(spark, in_a_row("a", "b", neighbours=1))
         settings = chosen(kind, closed_without_events)
         source = daily(spark, rows) if kind == "events" else daily(spark, rows).select("region", "date", "target")
         made = build_region_day(source, sundays, pairs, (day(0), day(20)), settings).toPandas()
@@ -128,10 +134,7 @@ def histories(spark):
     closed = np.random.default_rng(7).random((SEEDS, LENGTH)) < 0.1
     days_known = calendar(spark, names, LENGTH - 1, lambda region, number: closed[int(region[-2:]), number])
     pairs = pd.concat(
-        nearest_edges(
-            pd.DataFrame({"region": [f"{kind}-{s:02d}" for s in range(SEEDS)], "lat": 0.0, "lng": range(SEEDS)}), 3
-        )
-        for kind in ("true", "scrambled")
+        in_a_row(*(f"{kind}-{s:02d}" for s in range(SEEDS)), neighbours=3) for kind in ("true", "scrambled")
     )
     source = daily(spark, rows).select("region", "date", "target")
     made = build_region_day(source, days_known, edges(spark, pairs), (FIRST, day(LENGTH - 1)), chosen("panel"))
@@ -289,7 +292,7 @@ def test_spatial_lag_of_three_regions(spark):
         + [("b", k, 20.0 + k) for k in range(4)]
         + [("c", 2, 100.0), ("c", 3, 7.0)]
     )
-    pairs = nearest_edges(pd.DataFrame({"region": ["a", "b", "c"], "lat": 0.0, "lng": [0.0, 1.0, 2.0]}), 2)
+    pairs = in_a_row("a", "b", "c", neighbours=2)
     made = build_region_day(
         daily(spark, rows), calendar(spark, "abc", 3), edges(spark, pairs), (day(0), day(3)), chosen()
     )
@@ -311,7 +314,7 @@ def test_features_of_orders_views_prices_and_parents(spark):
         for k, y in enumerate(ys)
     ]
     parents = spark.createDataFrame([("a", "north"), ("b", "north"), ("c", None)], "region string, parent string")
-    pairs = edges(spark, nearest_edges(pd.DataFrame({"region": ["a", "b"], "lat": 0.0, "lng": [0.0, 1.0]}), 1)).edges
+    pairs = edges(spark, in_a_row("a", "b", neighbours=1)).edges
     source = spark.createDataFrame(rows, DAILY)
     made = build_region_day(source, calendar(spark, "abc", 2), Places(pairs, parents), (day(0), day(2)), chosen())
     last = made.where(f"date = '{day(2)}'").toPandas().set_index("region")

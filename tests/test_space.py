@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stspark.edges import build_edges
 from stspark.errors import InputError
 from stspark.settings import Regions
-from stspark.space import haversine_km, hilbert_index, nearest_edges, read_regions, spatial_order
+from stspark.space import haversine_km, hilbert_index, read_regions, spatial_order
 
 LONDON, PARIS, NEW_YORK = (51.5074, -0.1278), (48.8566, 2.3522), (40.7128, -74.0060)
 NAN = float("nan")
@@ -101,7 +102,7 @@ def placed(*names: str) -> pd.DataFrame:
 
 
 def test_each_region_has_its_nearest_neighbours_with_weights_that_sum_to_one():
-    edges = nearest_edges(placed("a", "b", "c", "d"), 2)
+    edges = build_edges(placed("a", "b", "c", "d"), Regions(neighbours=2))
     found = {region: sorted(rows["neighbour"]) for region, rows in edges.groupby("region")}
     assert found == {"a": ["b", "c"], "b": ["a", "c"], "c": ["b", "d"], "d": ["b", "c"]}
     assert (edges.groupby("region")["weight"].sum() == 1.0).all()
@@ -120,8 +121,7 @@ def test_each_region_has_its_nearest_neighbours_with_weights_that_sum_to_one():
     ],
 )
 def test_neighbours_of_few_regions(table, neighbours, count):
-    edges = nearest_edges(table, neighbours)
-    assert list(edges.columns) == ["region", "neighbour", "distance_km", "weight"]
+    edges = build_edges(table, Regions(neighbours=neighbours))
     assert len(edges) == count
     assert "island" not in set(edges["region"]) | set(edges["neighbour"])
     if count:
