@@ -14,7 +14,7 @@ unexport QUERY
 unexport SPARK_HOME SPARK_CONF_DIR PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_SUBMIT_ARGS PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run analyse bench-fleet bench-fev bench-global test sql cluster lint wheel pins clean distclean environment bench-spatial bench-features
+.PHONY: help setup run analyse bench-fleet bench-fev bench-global bench-gpu test sql cluster lint wheel pins clean distclean environment bench-spatial bench-features
 
 help: ## this list
 	@echo 'make COMMAND [CONFIG=conf/DATASET.yaml] [ARGS="--as-of 2024-05-31 --set dotted.key=value"]'
@@ -49,6 +49,9 @@ bench-features: environment ## events to region_day beside DuckDB and Polars; ha
 
 bench-global: environment ## figures of the global models: Los-loop, spill-over, ablations, speed (ARGS=--quick)
 	@$(BIN)/python -m bench.global_models $(ARGS)
+
+bench-gpu: environment ## what a GPU brings the networks: speed, memory, is it right (ARGS="OUT.json --only checks")
+	@$(BIN)/python -m bench.gpu $(ARGS)
 
 lint: environment ## ruff, and mypy strict on stspark
 	@$(BIN)/ruff check .
