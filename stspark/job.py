@@ -92,6 +92,7 @@ def run_job(
 
     more: adds the options that this job alone understands.
     """
+    _interrupted.clear()
     _start_logging()
     options = _parse(name, arguments, more)
     try:
