@@ -27,6 +27,13 @@ FIXED = {
 }
 """What decides numbers: the same on every cluster, whatever its spark-defaults.conf says."""
 
+LOCAL = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.buffer.pageSize": "4m",
+}
+"""On one machine. By itself a page is up to 64 MB, and each table that is broadcast, however small, holds one or two."""
+
 
 def build_session(name: str, master: str | None = None) -> SparkSession:
     """Start (or join) the session of a job, with Delta, UTC and Arrow on.
@@ -94,7 +101,7 @@ def _settings() -> dict[str, str]:
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(cores),
         "spark.ui.enabled": "false",
-        **({"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"} if local else {}),
+        **(LOCAL if local else {}),
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
         **{f"spark.executorEnv.{name}": value for name, value in THREADS.items()},
