@@ -1,6 +1,6 @@
 """What the networks are worth, and each part of the ST-CNN: python -m bench.networks SNAPSHOT… [--only NAME…]
 
-SNAPSHOT is a learning snapshot that a run has left: warehouse/DATASET/_models/RUN/stcnn/snapshot. Each variant is
+SNAPSHOT is a learning snapshot that a run has left: warehouse/DATASET/_models/RUN/snapshot. Each variant is
 trained by the package's own loop, in one process and without Spark, for the run's last four weekly cutoffs.
 """
 
@@ -15,6 +15,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
+import torch
 
 from stspark.models.deep.checkpoint import predict
 from stspark.models.deep.registry import NETWORKS, network_config, network_options
@@ -58,12 +59,13 @@ def line(path: str, snapshot: Snapshot, label: str, options: dict[str, Any]) -> 
     """WAPE beside the seasonal naive's, mean quantile loss over mean demand, coverage of q10 … q90, CPU seconds."""
     began = time.process_time()
     with tempfile.TemporaryDirectory() as out:
-        launch = Launch(path, out, config(dict(options)), tuple(cutoffs(snapshot)))
+        launch = Launch(path, out, config(dict(options)), tuple(cutoffs(snapshot)), cuda=torch.cuda.is_available())
         train_rank(launch)
         seconds = time.process_time() - began
         parts = [judge(snapshot, day, predict(launch.checkpoints, snapshot, day)) for day in launch.cutoffs]
     error, naive, loss, inside, days, total = np.sum(parts, axis=0)
-    panel = os.path.normpath(path).split(os.sep)[-5] if len(os.path.normpath(path).split(os.sep)) > 4 else path
+    parts_of_path = os.path.normpath(path).split(os.sep)
+    panel = parts_of_path[parts_of_path.index("_models") - 1] if "_models" in parts_of_path[1:] else parts_of_path[-1]
     values = f"{error / total:7.4f} {naive / total:7.4f} {loss / total:7.4f} {inside / days:6.1%} {seconds:8.1f}"
     return f"{panel:14} {label:38} {values}"
 

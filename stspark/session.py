@@ -32,7 +32,7 @@ LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.buffer.pageSize": "4m",
 }
-"""On one machine. A page is up to 64 MB by itself, and each table that is broadcast, however small, holds one or two."""
+"""On one machine. A page is up to 64 MB by itself, and each table that is broadcast, however small, holds one."""
 
 
 def build_session(name: str, master: str | None = None) -> SparkSession:

@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, nargs="?", default=Path("gpu.json"))
     parser.add_argument("--only", nargs="*", default=SECTIONS, choices=SECTIONS)
+    parser.add_argument("--regions", type=int, nargs="*", default=(100, 1000, 10000), help="sizes of the panels")
     parser.add_argument("--short", action="store_true", help="tiny: to see that it runs")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of each of three timed stretches")
     parser.add_argument("--budget", type=float, default=45.0, help="CPU seconds of each training to a loss")
@@ -87,7 +88,7 @@ class Bench:
     def training(self) -> list[Row]:
         """The GPU's rows, then the CPU's by one thread (as a rank trains) and by all cores' threads."""
         rows: list[Row] = []
-        sizes = (20,) if self.options.short else (100, 1000, 10000)
+        sizes = (20,) if self.options.short else self.options.regions
         for name, regions in [(name, size) for size in sizes for name in ("stcnn", "gru", "transformer")]:
             if name == "transformer" and regions > 1000:
                 continue

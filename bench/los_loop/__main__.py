@@ -1,4 +1,4 @@
-"""Los-loop against the published models: python -m bench.los_loop [--seeds 3] [--minutes 8] [--out FILE]
+"""Los-loop against the published models: python -m bench.los_loop [--seeds 3] [--only NAME…] [--out FILE]
 
 Every network is chosen on the last fifth of the training part (recipe), then trained on the whole training part with
 several seeds, whose forecasts are averaged. Nothing is chosen on the test part.
@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from bench.los_loop.learn import Recipe, forecaster, train
-from bench.los_loop.protocol import UP_TO, Errors, Traffic, errors, last_value, load, mean_of_window
+from bench.los_loop.protocol import DATA, UP_TO, Errors, Traffic, errors, last_value, load, mean_of_window
+from bench.los_loop.sar import autoregression
 from stspark.models.deep.recurrent import RecurrentConfig
 from stspark.models.deep.stcnn import STCNNConfig
 
@@ -34,14 +35,17 @@ def main() -> None:
     )
     parser.add_argument("--validate", action="store_true", help="train on 4/5 of the training part, judge on the rest")
     parser.add_argument("--only", nargs="*", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with los_speed.csv.gz and los_adj.csv")
     parser.add_argument("--out", type=Path, help="write the errors there as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    traffic = load()
+    traffic = load(options.data)
     begin = int(traffic.split * VALIDATION) if options.validate else traffic.split
     end = traffic.split if options.validate else len(traffic.speed)
     found = {"mean of 12 steps (HA)": errors(traffic, mean_of_window(traffic), begin, end)}
     found["last value"] = errors(traffic, last_value(traffic), begin, end)
+    found["SAR"] = errors(traffic, autoregression(traffic, begin), begin, end)
+    found["SAR without neighbours"] = errors(traffic, autoregression(traffic, begin, neighbours=False), begin, end)
     for name, made in found.items():
         print(row(name, made, 0.0), flush=True)
     for name in options.only:

@@ -20,6 +20,7 @@ from stspark.models.deep.registry import NETWORKS, NetworkConfig
 
 CONTEXT = STEPS_IN - 1
 CLIP, WARM_UP = 1.0, 0.15
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,20 @@ class Tensors:
 
     def window(self, first: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """What a network takes for `count` origins from `first` on."""
-        steps = torch.arange(first, first + count)[:, None] + 1 + torch.arange(STEPS_OUT)[None, :]
+        steps = _steps(first, count)
         last = self.speed[first : first + count, None]
-        base = (self.usual[steps] if self.usual is not None else torch.zeros(())) - last.expand(-1, STEPS_OUT, -1)
+        base = (self.usual[steps] if self.usual is not None else 0.0) - last.expand(-1, STEPS_OUT, -1)
         return self.past[:, first - CONTEXT : first + count], self.known[first + 1 : first + count + STEPS_OUT], base
 
     def change(self, first: int, count: int) -> Tensor:
         """[count, 12, R] what came after each origin, over the speed there."""
-        steps = torch.arange(first, first + count)[:, None] + 1 + torch.arange(STEPS_OUT)[None, :]
+        steps = _steps(first, count)
         return self.speed[steps] - self.speed[first : first + count, None]
+
+
+def _steps(first: int, count: int) -> Tensor:
+    """[count, 12] the steps that follow each origin."""
+    return torch.arange(first, first + count)[:, None] + 1 + torch.arange(STEPS_OUT)[None, :]
 
 
 def make_tensors(traffic: Traffic, end: int, with_profile: bool) -> Tensors:
@@ -82,13 +88,14 @@ def make_tensors(traffic: Traffic, end: int, with_profile: bool) -> Tensors:
 
 
 def _tensor(values: Floats) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(DEVICE)
 
 
 def build(recipe: Recipe, traffic: Traffic, tensors: Tensors) -> Network:
     """A network with random weights; ValueError if it would look further back than 12 steps."""
     shape = Shape(traffic.speed.shape[1], len(tensors.past), tensors.known.shape[2], STEPS_OUT, (0.5,), 5)
     network = NETWORKS[recipe.name].build(shape, recipe.network, torch.from_numpy(traffic.weights).float())
+    network.to(DEVICE)
     if network.context > CONTEXT:
         raise ValueError(f"{recipe.name} looks {network.context} steps back, the protocol gives {CONTEXT}")
     return network
@@ -144,7 +151,7 @@ def forecaster(networks: list[tuple[Network, bool]], traffic: Traffic, end: int)
             windows = zip(*(tensors[flag].window(t, 1) for t in range(first, first + count)), strict=True)
             with torch.no_grad():
                 out = network(*(torch.stack(parts) for parts in windows))[:, 0, :, :, 0]
-            changes.append(out.double().numpy() * tensors[flag].unit)
+            changes.append(out.double().cpu().numpy() * tensors[flag].unit)
         return np.asarray(traffic.speed[first : first + count, None] + np.mean(changes, axis=0))
 
     return forecast

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -48,8 +47,8 @@ class Errors:
 
 def load(folder: Path = DATA) -> Traffic:
     """Read both files; neighbours on the road lie near each other in the order of detectors."""
-    speed = pd.read_csv(folder / "los_speed.csv.gz").to_numpy(dtype=np.float64)
-    near = pd.read_csv(folder / "los_adj.csv", header=None).to_numpy(dtype=np.float64)
+    speed = np.loadtxt(folder / "los_speed.csv.gz", delimiter=",", skiprows=1)
+    near = np.loadtxt(folder / "los_adj.csv", delimiter=",")
     order = _spectral_order(near)
     speed, near = speed[:, order], near[np.ix_(order, order)]
     np.fill_diagonal(near, 0.0)
