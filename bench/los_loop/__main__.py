@@ -20,7 +20,8 @@ from bench.los_loop.sar import autoregression
 from stspark.models.deep.recurrent import RecurrentConfig
 from stspark.models.deep.stcnn import STCNNConfig
 
-STCNN = Recipe("stcnn", STCNNConfig(channels=32, dilations=(1, 1), entry=4, across=1, embedding=8, nodes=8), epochs=16)
+WIDE = STCNNConfig(channels=64, dilations=(1, 1), entry=4, across=1, embedding=8, nodes=8, dropout=0.25)
+STCNN = Recipe("stcnn", WIDE, epochs=24, window=12, batch=4)
 GRU = Recipe("gru", RecurrentConfig(channels=48, days=11, embedding=8), epochs=8, profile=True)
 TGCN_GRU = Recipe("gru", RecurrentConfig(channels=48, days=11, embedding=0), epochs=8, profile=False)
 RECIPES = {"stcnn": STCNN, "gru": GRU, "gru without profile and embedding": TGCN_GRU}
