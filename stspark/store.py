@@ -54,7 +54,8 @@ class Store:
         return f"{self.home}/{name}"
 
     def exists(self, name: str) -> bool:
-        return DeltaTable.isDeltaTable(self.spark, self.path(name))
+        """Whether the table has a first commit; Spark's own question is content with the folder of one to come."""
+        return deltalake.DeltaTable.is_deltatable(self.path(name))
 
     def version(self, name: str) -> int:
         """Newest Delta version of a table."""
