@@ -23,6 +23,7 @@ REQUIRED = [
     "shapely",  # which polygons of regions touch
     "statsmodels",  # tests of stationarity, season and remainder in the diagnostics
     "prophet",  # the Prophet model
+    "ujson",  # with it cmdstanpy writes Prophet's data for Stan in a fraction of the time (BSD-3-Clause AND TCL)
     "torch",  # the global networks
     "xgboost",  # boosted trees over all regions; distributed by xgboost.spark (Apache-2.0)
     "safetensors",  # network weights in a file that cannot run code
