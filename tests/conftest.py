@@ -56,6 +56,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory):
         session = build_session("tests", master="local[2]")
     session.sparkContext.setLogLevel("OFF")
     session.conf.set("spark.sql.shuffle.partitions", "2")
+    session.conf.set("spark.sql.codegen.wholeStage", "false")  # tables are small: compiling costs more than it saves
+    session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     yield session
     session.stop()
 

@@ -41,6 +41,7 @@ def small_config(tmp_path):
     raw |= {"dataset": "small_shop", "simulate": shop, "backtest": {"windows": 2, "step": 7, "warm_up": 1}}
     network = {"name": "stcnn", "epochs": 3, "fine_tune_epochs": 1}
     raw["models"] = [{"name": "seasonal_naive"}, {"name": "auto_ets"}, network]
+    raw["hierarchy"] = {"method": "off"}  # its tables are none of those that are compared
     raw["source"]["path"] = str(tmp_path / "shop" / "events")
     raw["regions"]["file"] = str(tmp_path / "shop" / "regions.csv")
     raw["closed"]["file"] = str(tmp_path / "shop" / "closures.csv")
