@@ -9,6 +9,7 @@ import sys
 
 from pyspark.sql import DataFrame
 
+from stspark.at_once import at_once
 from stspark.fleet import results
 from stspark.job import Job, run_job
 from stspark.metrics.measure import measure, measure_sums, with_champion, with_slices
@@ -24,13 +25,16 @@ def main(job: Job) -> None:
     settings, store = job.settings, job.store
     run = job.open_run()
     with job.step("evaluate"):
+        mine = f"run_id = '{run.run_id}'"
         region_day = store.read("region_day")
         backtests = results.require_run(store.read("backtests"), run.run_id)
         scale = naive_scale(region_day, backtests.select("cutoff").distinct(), settings.time.season)
-        came = results.with_actuals(store.read("forecasts").where(f"run_id = '{run.run_id}'"), region_day, scale)
-        measured = back_test_metrics(job).unionByName(_measured(job, came, "actuals"))
-        store.replace("metrics", measured, f"run_id = '{run.run_id}'")
-        store.replace("monitoring", watch.monitor(job, run), f"run_id = '{run.run_id}'")
+        came = results.with_actuals(store.read("forecasts").where(mine), region_day, scale)
+        at_once(
+            job.spark,
+            lambda: store.replace("metrics", back_test_metrics(job).unionByName(_measured(job, came, "actuals")), mine),
+            lambda: store.replace("monitoring", watch.monitor(job, run), mine),
+        )
     job.summary["watch"] = watch.describe(store.read("monitoring"), run.run_id)
     job.summary["error"] = results.describe_errors(store.read("metrics"), run.run_id)
     job.report = write_report(job, run)

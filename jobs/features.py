@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from stspark import changes, recipe
+from stspark.at_once import at_once
 from stspark.features import build, covariates, edge, incremental, stray
 from stspark.job import Job, run_job
 from stspark.tables import REGIONS
@@ -55,8 +56,11 @@ def build_all(job: Job, rows: DataFrame, basis: changes.Basis) -> None:
     regions = build.build_regions(daily, settings)
     store.replace("regions", spark.createDataFrame(regions, REGIONS.schema()))
     as_of = min(job.asked_as_of or span[1], span[1])
-    store.replace("region_edges", build.build_edges(spark, regions, daily, as_of, settings))
-    store.replace("calendar", build.build_calendar(spark, store.read("regions"), panel, span, settings))
+    at_once(
+        spark,
+        lambda: store.replace("region_edges", build.build_edges(spark, regions, daily, as_of, settings)),
+        lambda: store.replace("calendar", build.build_calendar(spark, store.read("regions"), panel, span, settings)),
+    )
     places = build.Places(store.read("region_edges"), store.read("regions"))
     days = build.build_region_day(daily, store.read("calendar"), places, span, settings)
     store.replace("region_day", covariates.add_past_only(days, panel, settings), note=basis.note())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from stspark.at_once import at_once
 from stspark.fleet import results
 from stspark.hierarchy import levels
 from stspark.job import Job, run_job
@@ -27,8 +28,11 @@ def main(job: Job) -> None:
         upper = levels.upper_forecasts(job, run, tree, cutoffs)
         made = levels.reconcile(levels.base_rows(job, run, upper), settings, tree, run.as_of)
         made = staged(job, "reconciled", levels.of_run(made, run))
-        store.replace("backtest_levels", made.where("kind = 'backtest'"), mine)
-        store.replace("forecast_levels", made.where("kind = 'forecast'"), mine)
+        at_once(
+            job.spark,
+            lambda: store.replace("backtest_levels", made.where("kind = 'backtest'"), mine),
+            lambda: store.replace("forecast_levels", made.where("kind = 'forecast'"), mine),
+        )
     job.summary["sums"] = levels.describe(store.read("forecast_levels"), store.read("backtest_levels"), run.run_id)
 
 

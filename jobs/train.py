@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from stspark import backtest
+from stspark.at_once import at_once
 from stspark.ensemble.spread import Known
 from stspark.errors import ConfigError
 from stspark.fleet import results
@@ -24,11 +25,17 @@ def main(job: Job) -> None:
         known = Known(store.read("region_day"), store.read("calendar"))
         windows = backtest.schedule(job, run, known.region_day)
         said = backtest.all_say(job, run, known, [*windows.cutoffs, run.as_of])
-        backtest.write_windows(job, run, said.forecasts)
-        made = backtest.finished(job, run, known, said.forecasts)
-        backtest.write_backtests(job, run, made.forecasts, windows.judged[0])
+        _, made = at_once(
+            job.spark,
+            lambda: backtest.write_windows(job, run, said.forecasts),
+            lambda: backtest.finished(job, run, known, said.forecasts),
+        )
         models = said.models.unionByName(made.models, allowMissingColumns=True)
-        store.replace("models", results.of_run(models, run.run_id), f"run_id = '{run.run_id}'")
+        at_once(
+            job.spark,
+            lambda: backtest.write_backtests(job, run, made.forecasts, windows.judged[0]),
+            lambda: store.replace("models", results.of_run(models, run.run_id), f"run_id = '{run.run_id}'"),
+        )
     job.summary["models"] = results.describe_models(store.read("models"), run.run_id)
 
 

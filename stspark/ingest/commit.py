@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stspark import recipe
+from stspark.at_once import at_once
 from stspark.ingest import account, ledger
 from stspark.ingest.build import KINDS, Cleaning, Ingest, Kind, classify
 from stspark.ingest.events import to_events
@@ -81,7 +82,10 @@ def _write(store: Store, settings: Settings, plan: ledger.Plan, ingest: Ingest |
     mine = "ingest_id in ({})".format(", ".join(f"'{i}'" for i in sorted({*gone, *new})))
     rows = to_events(ingest.classified, key) if kind.table == "events" else to_panel(ingest.classified)
     hidden = user_columns(plan.read, settings.source)
-    store.replace(kind.table, rows, mine)
-    store.replace("events_rejected", account.to_rejected(ingest.classified, hidden, key), mine)
+    at_once(
+        store.spark,
+        lambda: store.replace(kind.table, rows, mine),
+        lambda: store.replace("events_rejected", account.to_rejected(ingest.classified, hidden, key), mine),
+    )
     store.replace("ingested_files", ingest.file_counts, mine)
     ingest.classified.unpersist()

@@ -13,6 +13,7 @@ import pandas as pd
 from pyspark.sql import functions as F
 
 from stspark import __version__
+from stspark.at_once import at_once
 from stspark.report import after, read
 from stspark.report.data import PLACED, SHOWN, ReportData, Rows, RunFacts, Totals, rows_of
 from stspark.report.page import render
@@ -51,17 +52,30 @@ def read_data(job: Job, run: Run) -> ReportData:
     """All that the page shows: eight reads, each bounded by the number of regions, models or days shown."""
     settings, store = job.settings, job.store
     scope = read.Scope(run.run_id, run.as_of, settings.time.horizon)
-    regions = read.collect(read.region_summary(store, scope).orderBy(F.desc("volume"), "region").limit(PLACED))
+    regions, fits, account, metrics = at_once(
+        job.spark,
+        lambda: read.collect(read.region_summary(store, scope).orderBy(F.desc("volume"), "region").limit(PLACED)),
+        lambda: read.collect(read.fits(store, scope)),
+        lambda: read.collect(read.account(store)),
+        lambda: read.collect(read.metrics(store, scope)),
+    )
     names = [str(name) for name in regions["region"]]
     shown = names[:SHOWN]
-    fits, account = read.collect(read.fits(store, scope)), read.collect(read.account(store))
+    edges, days, forecasts, backtests, later = at_once(
+        job.spark,
+        lambda: read.collect(read.edges(store, names)),
+        lambda: read.collect(read.days(store, scope, shown)),
+        lambda: read.collect(read.forecasts(store, scope, shown, list(settings.quantile_columns))),
+        lambda: read.collect(read.backtests(store, scope, shown)),
+        lambda: after.read_after(store, scope, shown),
+    )
     data = {
-        "edges": read.collect(read.edges(store, names)),
-        "days": read.collect(read.days(store, scope, shown)),
-        "forecasts": read.collect(read.forecasts(store, scope, shown, list(settings.quantile_columns))),
-        "backtests": read.collect(read.backtests(store, scope, shown)),
-        "metrics": read.collect(read.metrics(store, scope)),
-        **after.read_after(store, scope, shown),
+        "edges": edges,
+        "days": days,
+        "forecasts": forecasts,
+        "backtests": backtests,
+        "metrics": metrics,
+        **later,
     }
     return ReportData(
         facts=_facts(job, run),
