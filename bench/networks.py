@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import tempfile
 import time
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,8 +64,7 @@ def line(path: str, snapshot: Snapshot, label: str, options: dict[str, Any]) -> 
         seconds = time.process_time() - began
         parts = [judge(snapshot, day, predict(launch.checkpoints, snapshot, day)) for day in launch.cutoffs]
     error, naive, loss, inside, days, total = np.sum(parts, axis=0)
-    parts_of_path = os.path.normpath(path).split(os.sep)
-    panel = parts_of_path[parts_of_path.index("_models") - 1] if "_models" in parts_of_path[1:] else parts_of_path[-1]
+    panel = next((up.parent.name for up in Path(path).parents if up.name == "_models"), Path(path).name)
     values = f"{error / total:7.4f} {naive / total:7.4f} {loss / total:7.4f} {inside / days:6.1%} {seconds:8.1f}"
     return f"{panel:14} {label:38} {values}"
 

@@ -4,10 +4,12 @@ over detectors, and ρ for what neighbours share at the same moment; on departur
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from bench.los_loop.protocol import STEPS_IN, STEPS_OUT, Floats, Forecaster, Traffic, profile
-from stspark.models.panel.lags import Equations, iterate, lagged
+from stspark.models.panel.lags import Equations, iterate, lagged, residuals
 from stspark.models.panel.spatial_lag import fit_spatial_lag
 
 RIDGE = 1e-4
@@ -24,18 +26,10 @@ def autoregression(traffic: Traffic, end: int, *, neighbours: bool = True) -> Fo
     found = fit_spatial_lag(z[STEPS_IN:end], np.moveaxis(np.concatenate([own, near]), 0, -1), weights, RIDGE)
     beta = np.zeros(2 * STEPS_IN)
     beta[: len(found.beta)] = found.beta
-    alpha = (z[STEPS_IN:end] - found.rho * (z[STEPS_IN:end] @ weights.T)).mean(axis=0)
-    alpha = alpha - np.tensordot(beta[:STEPS_IN], own.mean(axis=1), 1)
-    alpha = alpha - np.tensordot(beta[STEPS_IN:], (own @ weights.T).mean(axis=1), 1)
-    shape = (1, 1, STEPS_IN)
-    equations = Equations(
-        found.rho,
-        beta[:STEPS_IN].reshape(shape),
-        beta[STEPS_IN:].reshape(shape),
-        np.zeros((1, 0)),
-        alpha[None],
-        terms,
-    )
+    own_lags, near_lags = beta.reshape(2, 1, 1, STEPS_IN)
+    equations = Equations(found.rho, own_lags, near_lags, np.zeros((1, 0)), np.zeros((1, z.shape[1])), terms)
+    left = residuals(equations, z[None, :end], np.zeros((end, z.shape[1], 0)), weights)
+    equations = replace(equations, alpha=left[:, STEPS_IN:].mean(axis=1))
     known, still = np.zeros((STEPS_OUT, z.shape[1], 0)), np.zeros((1, 1, STEPS_OUT, z.shape[1]))
 
     def forecast(first: int, count: int) -> Floats:
