@@ -35,6 +35,8 @@ def on_new_files(
     raised: list[Exception] = []
 
     def batch(frame: DataFrame, number: int) -> None:
+        if raised:  # the query is about to be stopped: a batch in between takes nothing in
+            return
         called.append(number)
         try:
             take_in()
