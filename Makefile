@@ -33,7 +33,7 @@ sql: environment ## a SQL prompt over the tables, or one answer (CONFIG=, QUERY=
 	@$(BIN)/spark-submit jobs/sql.py --config '$(CONFIG)' $(ARGS)
 
 bench-fleet: environment ## speed and accuracy of the fleet beside statsforecast and Fugue (ARGS=--short: minutes)
-	@$(BIN)/python -I bench/fleet.py $(ARGS)
+	@$(BIN)/python -m bench.fleet $(ARGS)
 
 bench-fev: environment ## accuracy in fev-bench's protocol beside published figures (TASK=bench/fev/NAME.yaml)
 	@$(BIN)/python -m bench.fev --config '$(TASK)'

@@ -1,29 +1,23 @@
 """WAPE, pinball loss and seconds of every per-region model on the real data sets, without Spark.
 
-python bench/fleet_accuracy.py [--data ../shared/data] [--models a,b] [--only olist] [--windows 4]
+python -m bench.fleet.accuracy [--data ../shared/data] [--models a,b] [--only olist] [--windows 4]
 
 Four weekly cutoffs, horizon 7, as in the configs. The panels are rebuilt here in a few lines of pandas, so figures
 differ a little from a run of the pipeline (no closures but those of the data, holidays of one country).
 """
 
-# ruff: noqa: E402  threads are set before numpy is imported
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 import time
 from pathlib import Path
-
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = "1"
 
 import holidays
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench.panels import PANELS
 from stspark.fleet.attempt import Plan, Region
 from stspark.fleet.isolation import Child
 from stspark.fleet.region import Outcome, run_model
@@ -31,39 +25,6 @@ from stspark.models.base import Future, Series
 from stspark.models.regional.registry import build, known
 
 HORIZON, SEASON, QUANTILES = 7, 7, tuple(np.round(np.arange(0.1, 1.0, 0.1), 1))
-
-
-def panel_olist(data: Path) -> tuple[pd.DataFrame, str]:
-    read = lambda name, columns: pd.read_csv(data / f"olist/olist_{name}_dataset.csv.gz", usecols=columns)  # noqa: E731
-    orders = read("orders", ["order_id", "customer_id", "order_status", "order_purchase_timestamp"])
-    orders = orders[~orders["order_status"].isin(["canceled", "unavailable"])]
-    rows = read("order_items", ["order_id", "price"]).merge(orders, on="order_id")
-    rows = rows.merge(read("customers", ["customer_id", "customer_state"]), on="customer_id")
-    rows["date"] = pd.to_datetime(rows["order_purchase_timestamp"]).dt.normalize()
-    wide = rows.pivot_table(index="date", columns="customer_state", values="price", aggfunc="sum")
-    return wide.reindex(pd.date_range("2017-01-05", "2018-08-22")).fillna(0.0), "BR"
-
-
-def panel_online_retail(data: Path) -> tuple[pd.DataFrame, str]:
-    files = sorted((data / "online_retail").glob("20*.csv.gz"))
-    rows = pd.concat(
-        [pd.read_csv(f, usecols=["StockCode", "Quantity", "InvoiceDate", "UnitPrice", "Country"]) for f in files]
-    )
-    rows = rows[(rows["UnitPrice"] > 0) & rows["StockCode"].astype(str).str.match(r"^\d")]
-    rows["date"] = pd.to_datetime(rows["InvoiceDate"]).dt.normalize()
-    rows["amount"] = rows["Quantity"] * rows["UnitPrice"]
-    wide = rows.pivot_table(index="date", columns="Country", values="amount", aggfunc="sum")
-    shop = pd.date_range("2010-12-01", "2011-12-08")
-    open_days = shop.intersection(wide.index)
-    return wide.reindex(open_days).fillna(0.0).reindex(shop), "GB"
-
-
-def panel_rohlik(data: Path) -> tuple[pd.DataFrame, str]:
-    rows = pd.read_csv(data / "rohlik_orders/train.csv", parse_dates=["date"])
-    return rows.pivot(index="date", columns="warehouse", values="orders").asfreq("D"), "CZ"
-
-
-PANELS = {"olist": panel_olist, "online_retail": panel_online_retail, "rohlik_orders": panel_rohlik}
 
 
 def regions(wide: pd.DataFrame, country: str) -> list[tuple[Region, np.ndarray]]:
@@ -146,7 +107,7 @@ def main() -> None:
         for name in asked.only.split(",")
         for row in measure(name, Path(asked.data), asked.models.split(","), asked.windows)
     ]
-    results = Path(__file__).parent / "results"
+    results = Path(__file__).parents[1] / "results"
     results.mkdir(exist_ok=True)
     (results / "fleet_accuracy.json").write_text(json.dumps(rows, indent=1) + "\n")
     for row in rows:
