@@ -22,6 +22,15 @@ def test_an_error_is_raised_as_it_is_once_all_have_ended(spark):
     assert ended == ["the other"]
 
 
+def test_a_second_error_is_logged(spark, caplog):
+    def fail(what: str) -> None:
+        raise ValueError(what)
+
+    with pytest.raises(ValueError, match="the first"):
+        at_once(spark, lambda: fail("the first"), lambda: fail("the second"))
+    assert "failed too: the second" in caplog.text
+
+
 def test_a_call_has_the_callers_spark_properties(spark):
     spark.sparkContext.setLocalProperty("stspark.test", "mine")
     try:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_boosted_trees import QUANTILES, SMALL, cutoff_of, shop_panel
+from shop_panel import QUANTILES, cutoff_of, shop_panel
+from test_boosted_trees import SMALL
 
 from stspark.boosting import fit_distributed, fitted_before, need_slots, training_rows
 from stspark.errors import EnvironmentMistake

@@ -1,0 +1,76 @@
+"""What holds for boosted trees and shared seasons alike: what may not change a forecast."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from shop_panel import HORIZON, QUANTILES, cutoff_of, in_order, shop_panel
+
+from stspark.models.panel.boosted.model import BoostedTrees
+from stspark.models.panel.seasons.model import SharedSeasons
+
+MODELS = [
+    BoostedTrees(rows=1500, boosters=2, rounds=40, learning_rate=0.2, columns=0.5),
+    SharedSeasons(windows=4),
+]
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return shop_panel()
+
+
+@pytest.fixture(scope="module")
+def known(panel):
+    return panel.known_on(cutoff_of(panel))
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=lambda model: model.name)
+def model(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def fitted(model, known):
+    return model.fit(known)
+
+
+@pytest.fixture(scope="module")
+def forecast(model, known, fitted):
+    return model.predict(fitted, known, QUANTILES)
+
+
+def test_quantiles_do_not_cross_and_the_median_is_the_point(forecast):
+    assert forecast.shape == (4, HORIZON, 4)
+    assert (np.diff(forecast[:, :, 1:], axis=2) >= 0).all()
+    np.testing.assert_allclose(forecast[:, :, 0], forecast[:, :, 2], rtol=1e-12)
+
+
+def test_nothing_after_the_cutoff_changes_a_forecast(panel, model, forecast):
+    """Targets are scrambled after the cutoff: bit by bit the same."""
+    rng = np.random.default_rng(5)
+    days = panel.manifest.n_history - HORIZON
+    y, observed = panel.y.copy(), panel.observed.copy()
+    y[days:] = rng.gamma(1.0, 1000.0, size=y[days:].shape)
+    observed[days:] = rng.random(y[days:].shape) > 0.5
+    scrambled = replace(panel, y=y, observed=observed).known_on(cutoff_of(panel))
+    np.testing.assert_array_equal(model.predict(model.fit(scrambled), scrambled, QUANTILES), forecast)
+
+
+def test_the_values_of_days_that_were_not_observed_do_not_matter(known, model, forecast):
+    hidden = replace(known, y=np.where(known.observed, known.y, 12345.0))
+    np.testing.assert_array_equal(model.predict(model.fit(hidden), hidden, QUANTILES), forecast)
+
+
+@pytest.mark.parametrize("index", [[3, 1, 0, 2], [2, 3, 1, 0]])
+def test_the_order_of_the_regions_does_not_matter(known, model, forecast, index):
+    moved = in_order(known, index)
+    np.testing.assert_array_equal(model.predict(model.fit(moved), moved, QUANTILES), forecast[index])
+
+
+def test_stored_parameters_give_the_same_forecast(known, model, fitted, forecast):
+    stored = json.loads(json.dumps(fitted))
+    np.testing.assert_array_equal(model.predict(stored, known, QUANTILES), forecast)
