@@ -10,13 +10,14 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from statsforecast import StatsForecast
 from statsforecast.models import ARIMA, AutoARIMA, AutoETS, DynamicOptimizedTheta, SeasonalNaive, WindowAverage
+from statsforecast.utils import ConformalIntervals
 
 from bench.fleet.panels import HORIZON, SEASON
 
 LEVEL = [80]
 PEERS: dict[str, Callable[[], Any]] = {
     "seasonal_naive": lambda: SeasonalNaive(SEASON),
-    "window_average": lambda: WindowAverage(56),
+    "window_average": lambda: WindowAverage(56, prediction_intervals=ConformalIntervals(h=HORIZON)),
     "theta": lambda: DynamicOptimizedTheta(SEASON),
     "auto_ets": lambda: AutoETS(SEASON, "AZA"),
     "sarima": lambda: ARIMA((1, 0, 1), SEASON, (0, 1, 1)),
