@@ -26,6 +26,21 @@ def read_regions(settings: Regions) -> pd.DataFrame | None:
     if settings.file is None:
         return None
     path = Path(settings.file)
+    table = _our_columns(path, _texts(path), settings)
+    others = [c for c in table.columns if c not in ("region", "lat", "lng")]
+    table[others] = table[others].replace("", None)
+    for axis, bound in (("lat", 90.0), ("lng", 180.0)):
+        table[axis] = _degrees(path, table, axis, bound)
+    table = table.groupby("region", as_index=False).agg(
+        {"lat": "median", "lng": "median", **dict.fromkeys(others, "first")}
+    )
+    if settings.only is not None:
+        table = table[table["region"].isin(settings.only)]
+    return complete(table, settings)
+
+
+def _texts(path: Path) -> pd.DataFrame:
+    """The file as it is, every field a text; InputError where it is no table."""
     read_header(path, "UTF-8", ",")  # refuses an empty file
     try:
         raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
@@ -40,6 +55,11 @@ def read_regions(settings: Regions) -> pd.DataFrame | None:
         raise InputError(
             str(path), "has more fields in its lines than in its header", "give every line as many fields as the header"
         )
+    return raw
+
+
+def _our_columns(path: Path, raw: pd.DataFrame, settings: Regions) -> pd.DataFrame:
+    """The columns that the config names, under our names; InputError where one that must be there is not."""
     mapping = {ours: settings.columns.get(ours, ours) for ours in COLUMNS}
     for ours in ("region", "lat", "lng"):
         if mapping[ours] not in raw.columns:
@@ -49,26 +69,21 @@ def read_regions(settings: Regions) -> pd.DataFrame | None:
                 f"has no column '{mapping[ours]}'",
                 (f"nearest is '{near}'" if near else f"it has {', '.join(raw.columns)}") + "; mend regions.columns",
             )
-    table = pd.DataFrame({ours: raw[theirs].str.strip() for ours, theirs in mapping.items() if theirs in raw.columns})
-    others = [c for c in table.columns if c not in ("region", "lat", "lng")]
-    table[others] = table[others].replace("", None)
-    for axis, bound in (("lat", 90.0), ("lng", 180.0)):
-        number = pd.to_numeric(table[axis], errors="coerce")
-        bad = number.isna() | (number.abs() > bound)
-        if bad.any():
-            row = table[bad].iloc[0]
-            raise InputError(
-                f"{path}: {axis}",
-                f"'{row[axis]}' of region '{row['region']}' is no {axis}",
-                f"use degrees within ±{bound:g}",
-            )
-        table[axis] = number
-    table = table.groupby("region", as_index=False).agg(
-        {"lat": "median", "lng": "median", **dict.fromkeys(others, "first")}
-    )
-    if settings.only is not None:
-        table = table[table["region"].isin(settings.only)]
-    return complete(table, settings)
+    return pd.DataFrame({ours: raw[theirs].str.strip() for ours, theirs in mapping.items() if theirs in raw.columns})
+
+
+def _degrees(path: Path, table: pd.DataFrame, axis: str, bound: float) -> pd.Series:
+    """A column of degrees as numbers; InputError for the first that is none or lies outside of ±bound."""
+    number = pd.to_numeric(table[axis], errors="coerce")
+    bad = number.isna() | (number.abs() > bound)
+    if bad.any():
+        row = table[bad].iloc[0]
+        raise InputError(
+            f"{path}: {axis}",
+            f"'{row[axis]}' of region '{row['region']}' is no {axis}",
+            f"use degrees within ±{bound:g}",
+        )
+    return number
 
 
 def complete(table: pd.DataFrame, settings: Regions) -> pd.DataFrame:

@@ -271,3 +271,49 @@ def test_a_run_is_watched_even_before_its_days_have_come(small_run):
     assert (overall["level"] == "region").sum() == 6
     assert (overall["level"] == "total").sum() == 1
     assert rows["reason"].notna().all()
+
+
+@pytest.fixture(scope="module")
+def nights(small_run):
+    """Three runs with `watch.retrain: auto`, on a data set of their own: a first night; a week later, the day before
+    the planted drop; and when a week of the drop has come."""
+    drop = json.loads((small_run.shop / "truth/parameters.json").read_text())["drop"]
+    eve = date.fromisoformat(drop["date"]) - timedelta(days=1)
+    models = "models=[{name: seasonal_naive}, {name: auto_ets}, {name: linear}]"
+    options = ("dataset=nights", "watch.retrain=auto", "watch.days=7", "backtest.windows=4", "backtest.warm_up=4")
+    sets = [part for option in (*options, models) for part in ("--set", option)]
+    ran = [
+        run_job("pipeline", *small_run.arguments, *sets, "--as-of", str(eve + timedelta(days=shift)))
+        for shift in (-7, 0, 7)
+    ]
+    assert [r.code for r in ran] == [0, 0, 0], [r.err for r in ran]
+    home = small_run.home.parent / "nights"
+    return ran, lambda name: small_run.spark.read.format("delta").load(str(home / name)).toPandas()
+
+
+def test_a_night_trains_only_when_the_watch_asks_for_it(nights):
+    (first, *_), table = nights
+    said = [next(line.split(maxsplit=1)[1] for line in r.out.splitlines() if "  training" in line) for r in nights[0]]
+    assert said == [
+        "needed: no earlier run of this config has trained",
+        f"not needed: models of run {first.run_id}",
+        "needed: 2 × retrain, 4 × ok",
+    ]
+    runs = table("runs").set_index("run_id")["seconds_train"]
+    assert runs.notna()[[r.run_id for r in nights[0]]].tolist() == [True, False, True]
+
+
+def test_a_night_without_training_forecasts_from_the_models_it_took_over(nights):
+    (first, calm, _), table = nights
+    models = table("models").set_index(["run_id", "model", "region"])
+    ets, before = (models.loc[(run.run_id, "auto_ets"), "artefact"] for run in (calm, first))
+    assert ets.to_dict() == before.to_dict()
+    made = table("forecasts").query("run_id == @calm.run_id and is_champion")
+    assert made.groupby("region").size().tolist() == [7] * 6
+    assert made["date"].min() == made["as_of"].max() + timedelta(days=1)
+
+
+def test_a_run_is_registered_by_what_it_has_won(nights):
+    (first, calm, dropped_week), _ = nights
+    assert "champion: the first run" in first.out
+    assert all("kept as challenger" in r.out or "promoted" in r.out for r in (calm, dropped_week))

@@ -131,40 +131,13 @@ def _cut(text: str | None) -> str:
 
 def _strip(data: ReportData) -> Html:
     """Region by week: how many days were not observed, and why."""
-    shown, days = data.shown, data.days
-    weeks = ((data.facts.as_of - days["date"]).dt.days // 7).rename("weeks_ago")
-    recent = days[(weeks >= 0) & (weeks < WEEKS_SHOWN) & days["region"].isin(shown["region"])].assign(weeks_ago=weeks)
-    counts = (
-        recent.groupby(["region", "weeks_ago", "status"])
-        .size()
-        .unstack(fill_value=0)
-        .reindex(columns=list(STATUSES), fill_value=0)
-    )
+    shown = data.shown
+    counts = _days_by_week(data)
     if counts.empty:
         return Html("")
-    span = int(recent["weeks_ago"].max()) + 1
+    span = int(counts.index.get_level_values("weeks_ago").max()) + 1
     wide = (WIDTH - LEFT) / span
-    rows = [
-        join(
-            [
-                label(
-                    LEFT - 6,
-                    LINE * k + 10,
-                    row.name if len(row.name) <= 22 else row.name[:21] + "…",
-                    "tick tiny",
-                    "end",
-                ),
-                *_runs(
-                    counts.loc[[row.region]].droplevel(0)
-                    if row.region in counts.index
-                    else counts.iloc[:0].droplevel(0),
-                    (wide, span),
-                    LINE * k,
-                ),
-            ]
-        )
-        for k, row in enumerate(rows_of(shown))
-    ]
+    rows = [join(_row_of(row.region, row.name, counts, (wide, span), LINE * k)) for k, row in enumerate(rows_of(shown))]
     height = LINE * len(rows) + 18
     dates = [
         label(
@@ -178,18 +151,32 @@ def _strip(data: ReportData) -> Html:
     ]
     drawn = picture(WIDTH, height, "Days by status, region and week", *rows, *dates)
     keys = [tag("span", tag("i", class_=f"key s-{s}"), s) for s in STATUSES]
+    told = "Each week is filled from below by its days that were not observed. Empty: before the region's first day."
     return tag(
         "div",
         tag("h3", "Days by region and week"),
-        tag(
-            "p",
-            "Each week is filled from below by its days that were not observed. Empty: before the region's first day.",
-            class_="muted",
-        ),
+        tag("p", told, class_="muted"),
         tag("p", *keys, class_="legend"),
         tag("div", drawn, class_="scroll"),
         class_="card",
     )
+
+
+def _days_by_week(data: ReportData) -> pd.DataFrame:
+    """Days of each status (columns) by region and weeks_ago, of the regions and weeks that are shown."""
+    days = data.days
+    weeks = ((data.facts.as_of - days["date"]).dt.days // 7).rename("weeks_ago")
+    recent = days[(weeks >= 0) & (weeks < WEEKS_SHOWN) & days["region"].isin(data.shown["region"])]
+    counts = recent.assign(weeks_ago=weeks).groupby(["region", "weeks_ago", "status"]).size()
+    wide: pd.DataFrame = counts.unstack(fill_value=0).reindex(columns=list(STATUSES), fill_value=0)
+    return wide
+
+
+def _row_of(region: str, name: str, counts: pd.DataFrame, size: tuple[float, int], y: float) -> list[Html]:
+    """A region's name and its weeks."""
+    own = counts.loc[[region]] if region in counts.index else counts.iloc[:0]
+    text = name if len(name) <= 22 else name[:21] + "…"
+    return [label(LEFT - 6, y + 10, text, "tick tiny", "end"), *_runs(own.droplevel(0), size, y)]
 
 
 def _runs(counts: pd.DataFrame, size: tuple[float, int], y: float) -> list[Html]:
