@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 
@@ -38,3 +40,18 @@ def panel_rohlik(data: Path) -> tuple[pd.DataFrame, str]:
 
 
 PANELS = {"olist": panel_olist, "online_retail": panel_online_retail, "rohlik_orders": panel_rohlik}
+
+
+def histories(wide: pd.DataFrame, season: int) -> Iterator[tuple[str, pd.Series, np.ndarray]]:
+    """Regions with 120 days or more: name, days from the first known one, and those with unknown ones filled.
+
+    A day without a figure (closed, missing) repeats the season before.
+    """
+    for name in wide.columns:
+        y = wide[name].loc[wide[name].first_valid_index() :]
+        if len(y) < 120:
+            continue
+        filled = y.to_numpy(copy=True)
+        for t in np.flatnonzero(np.isnan(filled)):
+            filled[t] = filled[t - season] if t >= season else 0.0
+        yield str(name), y, filled

@@ -48,6 +48,10 @@ def test_a_region_of_three_weeks_learns_from_the_others(panel, forecast):
     assert np.abs(forecast[3, :, 0] - truth).sum() / truth.sum() < 0.15
 
 
+def test_the_median_is_the_point_to_the_last_bit(forecast):
+    np.testing.assert_array_equal(forecast[:, :, 0], forecast[:, :, 2])
+
+
 def test_by_name_tells_the_way_back(known):
     ordered, back = by_name(known)
     assert [ordered.manifest.regions[k] for k in back] == list(known.manifest.regions)

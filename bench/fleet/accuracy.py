@@ -17,7 +17,7 @@ import holidays
 import numpy as np
 import pandas as pd
 
-from bench.panels import PANELS
+from bench.panels import PANELS, histories
 from stspark.fleet.attempt import Plan, Region
 from stspark.fleet.isolation import Child
 from stspark.fleet.region import Outcome, run_model
@@ -31,21 +31,15 @@ def regions(wide: pd.DataFrame, country: str) -> list[tuple[Region, np.ndarray]]
     """Each region from its first known day on, unknown days filled with the value a season earlier; and the truth."""
     found = []
     names = holidays.country_holidays(country, years=range(2010, 2026))
-    for name in wide.columns:
-        y = wide[name].loc[wide[name].first_valid_index() :]
-        if len(y) < 120:
-            continue
+    for name, y, filled in histories(wide, SEASON):
         seen = y.notna().to_numpy()
-        filled = y.to_numpy(copy=True)
-        for t in np.flatnonzero(~seen):
-            filled[t] = filled[t - SEASON] if t >= SEASON else 0.0
         dates = y.index.to_numpy().astype("datetime64[D]")
         ahead = np.concatenate([dates, dates[-1] + 1 + np.arange(HORIZON)])
         special = tuple(names.get(str(day)) or "" for day in ahead)
         series = Series(dates, filled, seen, np.zeros((len(dates), 0)), (), SEASON, special[: len(dates)])
         closed = np.concatenate([~seen if country == "GB" else np.zeros(len(dates), bool), np.zeros(HORIZON, bool)])
         future = Future(ahead, np.zeros((len(ahead), 0)), special)
-        found.append((Region(str(name), series, future, closed), np.where(seen, filled, np.nan)))
+        found.append((Region(name, series, future, closed), np.where(seen, filled, np.nan)))
     return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 
-from bench.panels import PANELS
+from bench.panels import PANELS, histories
 
 HORIZON, SEASON = 7, 7
 LONGEST = 1500
@@ -36,14 +36,8 @@ def published(name: str, data: Path) -> pd.DataFrame:
     """
     wide, _ = PANELS[name](data)
     parts = []
-    for region in wide.columns:
-        y = wide[region].loc[wide[region].first_valid_index() :]
-        if len(y) < 120:
-            continue
-        filled = y.to_numpy(copy=True)
-        for t in np.flatnonzero(np.isnan(filled)):
-            filled[t] = filled[t - SEASON] if t >= SEASON else 0.0
-        rows = {"unique_id": str(region), "ds": y.index.astype("datetime64[ns]"), "y": filled, "observed": y.notna()}
+    for region, y, filled in histories(wide, SEASON):
+        rows = {"unique_id": region, "ds": y.index.astype("datetime64[ns]"), "y": filled, "observed": y.notna()}
         parts.append(pd.DataFrame(rows))
     return pd.concat(parts, ignore_index=True)
 
