@@ -18,8 +18,9 @@ from pyspark.sql import functions as F
 
 from stspark import changes, recipe
 from stspark.at_once import at_once
-from stspark.features import build, covariates, edge, incremental, stray
+from stspark.features import build, covariates, edge, history, incremental, stray
 from stspark.job import Job, run_job
+from stspark.kept import Kept
 from stspark.tables import REGIONS
 
 log = logging.getLogger("stspark")
@@ -28,7 +29,7 @@ log = logging.getLogger("stspark")
 def main(job: Job) -> None:
     store, settings = job.store, job.settings
     table = "events" if settings.source.kind == "events" else "panel"
-    with job.step("features"):
+    with job.step("features"), Kept() as keep:
         rows = store.read(table)
         basis = changes.present(store, table, recipe.features(settings))
         whole = job.full or settings.regions.weights.kind == "correlation"  # such weights change with every day
@@ -36,8 +37,8 @@ def main(job: Job) -> None:
         touched = None
         if before is not None and before.recipe == basis.recipe:
             touched = changes.touched_days(store, table, before)
-        if touched is None or (touched and not update(job, rows, touched, basis)):
-            build_all(job, rows, basis)
+        if touched is None or (touched and not update(job, rows, touched, basis, keep)):
+            build_all(job, rows, basis, keep)
         region_day = store.read("region_day")
         known = incremental.as_it_stands(region_day, store.read("regions"))
         doubtful = edge.doubtful_edge(edge.daily_sums(region_day, known.last))
@@ -45,33 +46,34 @@ def main(job: Job) -> None:
     job.summary |= {"edge": str(doubtful)} if doubtful else {}
 
 
-def build_all(job: Job, rows: DataFrame, basis: changes.Basis) -> None:
+def build_all(job: Job, rows: DataFrame, basis: changes.Basis, keep: Kept) -> None:
     """All tables from the first day on."""
     settings, store, spark = job.settings, job.store, job.spark
     panel = rows if settings.source.kind == "panel" else None
-    daily = build.totals(rows, settings).persist()
+    daily = keep(build.totals(rows, settings))
     span, astray = build.data_span(daily, settings)
     job.summary |= {"stray days": stray.explain(astray, span)} if astray else {}
     daily = daily.where(F.col("date").between(*span))
     regions = build.build_regions(daily, settings)
-    store.replace("regions", spark.createDataFrame(regions, REGIONS.schema()))
+    listed = spark.createDataFrame(regions, REGIONS.schema())
     as_of = min(job.asked_as_of or span[1], span[1])
     at_once(
         spark,
+        lambda: store.replace("regions", listed),
         lambda: store.replace("region_edges", build.build_edges(spark, regions, daily, as_of, settings)),
-        lambda: store.replace("calendar", build.build_calendar(spark, store.read("regions"), panel, span, settings)),
+        lambda: store.replace("calendar", build.build_calendar(spark, listed, panel, span, settings)),
     )
-    places = build.Places(store.read("region_edges"), store.read("regions"))
-    days = build.build_region_day(daily, store.read("calendar"), places, span, settings)
+    days = keep(build.clean_days(daily, store.read("calendar"), span, settings))
+    days = history.add_features(days, store.read("region_edges"), store.read("regions"))
     store.replace("region_day", covariates.add_past_only(days, panel, settings), note=basis.note())
 
 
-def update(job: Job, rows: DataFrame, touched: Sequence[date], basis: changes.Basis) -> bool:
+def update(job: Job, rows: DataFrame, touched: Sequence[date], basis: changes.Basis, keep: Kept) -> bool:
     """Only what the touched days reach; False where all has to be built."""
     settings, store, spark = job.settings, job.store, job.spark
     known = incremental.as_it_stands(store.read("region_day"), store.read("regions"))
     panel = rows if settings.source.kind == "panel" else None
-    anew = build.totals(rows.where(F.col("date").isin(list(touched))), settings).persist()
+    anew = keep(build.totals(rows.where(F.col("date").isin(list(touched))), settings))
     there = incremental.days_by_region(anew)
     window = incremental.reached(touched, there, known, settings.time, incremental.REACH)
     if window is None:
@@ -82,9 +84,8 @@ def update(job: Job, rows: DataFrame, touched: Sequence[date], basis: changes.Ba
     store.replace("calendar", ahead.where(F.col("date") >= F.lit(window.first)), f"date >= '{window.first}'")
     calendar = store.read("calendar").where(F.col("date") >= F.lit(window.context))
     daily = incremental.daily_around(window, store.read("region_day"), touched, anew)
-    inner = (window.context, window.last)
-    places = build.Places(store.read("region_edges"), store.read("regions"))
-    days = build.build_region_day(daily, calendar, places, inner, settings)
+    days = keep(build.clean_days(daily, calendar, (window.context, window.last), settings))
+    days = history.add_features(days, store.read("region_edges"), store.read("regions"))
     days = covariates.add_past_only(days.where(F.col("date") >= F.lit(window.first)), panel, settings)
     where = f"date between '{window.first}' and '{window.last}'"
     store.replace("region_day", days, where, note=basis.note())

@@ -11,7 +11,7 @@ import pytest
 from stspark.edges import build_edges
 from stspark.errors import ConfigError, InputError
 from stspark.features import covariates, history, learning
-from stspark.features.build import Places, build_region_day
+from stspark.features.build import clean_days
 from stspark.features.declared import FEATURES
 from stspark.features.panel import daily_totals
 from stspark.settings import Backtest, Regions, Settings, Target
@@ -54,8 +54,13 @@ def in_a_row(*regions: str, neighbours: int) -> pd.DataFrame:
 
 
 def edges(spark, table: pd.DataFrame):
-    pairs = spark.createDataFrame(table, "region string, neighbour string, distance_km double, weight double")
-    return Places(pairs)
+    return spark.createDataFrame(table, "region string, neighbour string, distance_km double, weight double")
+
+
+def region_day(source, days_known, pairs, last: int, settings: Settings, parents=None):
+    """The table from day 0 to `last`."""
+    days = clean_days(source, days_known, (FIRST, day(last)), settings)
+    return history.add_features(days, pairs, parents)
 
 
 # Four kinds of days --------------------------------------------------------------------------------
@@ -73,7 +78,7 @@ def kinds(spark):
         pairs = edges(spark, in_a_row("a", "b", neighbours=1))
         settings = chosen(kind, closed_without_events)
         source = daily(spark, rows) if kind == "events" else daily(spark, rows).select("region", "date", "target")
-        made = build_region_day(source, sundays, pairs, (day(0), day(20)), settings).toPandas()
+        made = region_day(source, sundays, pairs, 20, settings).toPandas()
         return made[made["region"] == "a"].sort_values("date", ignore_index=True)
 
     return {"events": days("events", False), "shop shut": days("events", True), "panel": days("panel", False)}
@@ -130,14 +135,14 @@ def histories(spark):
     names = {
         f"{kind}-{seed:02d}": random_history(seed, kind) for kind in ("true", "scrambled") for seed in range(SEEDS)
     }
-    rows = [(name, k, y) for name, history in names.items() for k, y in history.items()]
+    rows = [(name, k, y) for name, past in names.items() for k, y in past.items()]
     closed = np.random.default_rng(7).random((SEEDS, LENGTH)) < 0.1
     days_known = calendar(spark, names, LENGTH - 1, lambda region, number: closed[int(region[-2:]), number])
     pairs = pd.concat(
         in_a_row(*(f"{kind}-{s:02d}" for s in range(SEEDS)), neighbours=3) for kind in ("true", "scrambled")
     )
     source = daily(spark, rows).select("region", "date", "target")
-    made = build_region_day(source, days_known, edges(spark, pairs), (FIRST, day(LENGTH - 1)), chosen("panel"))
+    made = region_day(source, days_known, edges(spark, pairs), LENGTH - 1, chosen("panel"))
     return made.toPandas().sort_values(["region", "date"], ignore_index=True), pairs
 
 
@@ -263,7 +268,7 @@ def windowed(spark, histories):
     for window in sorted({f.window for f in FEATURES}):
         part = rows[rows["date"] >= day(LENGTH - 1 - window)][columns]
         frame = spark.createDataFrame(part.values.tolist(), schema)
-        made[window] = history.add_features(frame, edges(spark, pairs).edges).toPandas()
+        made[window] = history.add_features(frame, edges(spark, pairs)).toPandas()
     return made
 
 
@@ -293,9 +298,7 @@ def test_spatial_lag_of_three_regions(spark):
         + [("c", 2, 100.0), ("c", 3, 7.0)]
     )
     pairs = in_a_row("a", "b", "c", neighbours=2)
-    made = build_region_day(
-        daily(spark, rows), calendar(spark, "abc", 3), edges(spark, pairs), (day(0), day(3)), chosen()
-    )
+    made = region_day(daily(spark, rows), calendar(spark, "abc", 3), edges(spark, pairs), 3, chosen())
     a = made.where("region = 'a'").orderBy("date").toPandas()
     np.testing.assert_allclose(a["spatial_lag_1"], [np.nan, 20.0, 21.0, 61.0])
     np.testing.assert_allclose(a["spatial_mean_7"], [np.nan, 20.0, 20.5, 60.5])
@@ -314,9 +317,9 @@ def test_features_of_orders_views_prices_and_parents(spark):
         for k, y in enumerate(ys)
     ]
     parents = spark.createDataFrame([("a", "north"), ("b", "north"), ("c", None)], "region string, parent string")
-    pairs = edges(spark, in_a_row("a", "b", neighbours=1)).edges
+    pairs = edges(spark, in_a_row("a", "b", neighbours=1))
     source = spark.createDataFrame(rows, DAILY)
-    made = build_region_day(source, calendar(spark, "abc", 2), Places(pairs, parents), (day(0), day(2)), chosen())
+    made = region_day(source, calendar(spark, "abc", 2), pairs, 2, chosen(), parents)
     last = made.where(f"date = '{day(2)}'").toPandas().set_index("region")
     assert last.loc["a", ["conversion_28", "users_mean_7", "price_index", "parent_share_28"]].tolist() == [
         0.2,

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 
 from stspark import changes
 from stspark.job import Job
+from stspark.kept import Kept
 from stspark.session import build_session
 from stspark.settings import Settings
 from stspark.store import Store
@@ -51,7 +52,8 @@ def full(job: Job, events: str) -> dict[str, float]:
     import features
 
     begun = time.monotonic()
-    features.build_all(job, job.spark.read.parquet(events), changes.Basis("bench", 0, 0))
+    with Kept() as keep:
+        features.build_all(job, job.spark.read.parquet(events), changes.Basis("bench", 0, 0), keep)
     seconds = time.monotonic() - begun
     row = job.store.read("region_day").agg(F.count("*"), F.sum("target")).first()
     return {"seconds": seconds, "rows": row[0], "target": row[1], "peak_mib": peak_mib()}

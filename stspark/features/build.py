@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -13,19 +12,11 @@ from pyspark.sql import functions as F
 from stspark import calendar as days_known
 from stspark import cells, edges
 from stspark.errors import InputError
-from stspark.features import covariates, history, learning, panel, stray
+from stspark.features import covariates, learning, panel, stray
 from stspark.features.clean import Rules
 from stspark.ingest.files import read_header
 from stspark.settings import Settings
 from stspark.space import complete, read_regions
-
-
-@dataclass(frozen=True)
-class Places:
-    """How regions lie to each other: edges (region, neighbour, weight) and, where known, regions (region, parent)."""
-
-    edges: DataFrame
-    regions: DataFrame | None = None
 
 
 def totals(rows: DataFrame, settings: Settings) -> DataFrame:
@@ -116,10 +107,11 @@ def listed_closures(spark: SparkSession, settings: Settings) -> DataFrame | None
     return spark.createDataFrame(rows, "region string, date date")
 
 
-def build_region_day(
-    daily: DataFrame, calendar: DataFrame, places: Places, span: tuple[date, date], settings: Settings
-) -> DataFrame:
-    """The table that models learn from; `daily` has target and, for events, orders, users, views, units, price."""
+def clean_days(daily: DataFrame, calendar: DataFrame, span: tuple[date, date], settings: Settings) -> DataFrame:
+    """Every region's days with status, target and target_clean.
+
+    daily has region, date, target and, for events, orders, users, views, units and price.
+    """
     events = settings.source.kind == "events"
     closed_without = settings.closed.days_without_events
     days = panel.complete_days(daily, calendar, *span)
@@ -130,5 +122,4 @@ def build_region_day(
         settings.target.non_negative,
         settings.closed.learned_weekdays and not events,
     )
-    days = panel.add_target_clean(days, rules)
-    return history.add_features(days, places.edges, places.regions)
+    return panel.add_target_clean(days, rules)

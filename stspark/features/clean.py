@@ -5,7 +5,6 @@ numpy in, numpy out. A day's values depend on nothing later than the day, so a m
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -94,10 +93,11 @@ def fences(target: Floats, threshold: float) -> tuple[Floats, Floats]:
 
 def _median(values: Floats, least: int, axis: int) -> Floats:
     """Median without NaN along an axis; NaN where fewer than `least` values are known."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # slices that hold nothing
-        found = np.nanmedian(values, axis=axis)
-    return np.asarray(np.where(np.isfinite(values).sum(axis=axis) >= least, found, np.nan))
+    ordered = np.sort(values, axis=axis)  # NaN goes last
+    known = np.expand_dims(np.isfinite(values).sum(axis=axis), axis)
+    middle = [np.take_along_axis(ordered, place, axis) for place in (np.maximum(known - 1, 0) // 2, known // 2)]
+    found = np.where(known >= least, (middle[0] + middle[1]) / 2, np.nan)
+    return np.asarray(found.squeeze(axis))
 
 
 def fill_of(value: Floats, status: NDArray[np.object_], rules: Rules) -> Floats:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 from datetime import date
 
-import pandas as pd
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from stspark.columns import schema_of
+from stspark.features import distinct
 from stspark.features.clean import Rules, clean
 from stspark.names import CLOSED, MISSING, OBSERVED
 from stspark.settings import Target
+
+EXCEPTED = "_excepted"
 
 
 def daily_totals(events: DataFrame, target: Target) -> DataFrame:
@@ -25,16 +29,20 @@ def daily_totals(events: DataFrame, target: Target) -> DataFrame:
     counted = F.col("event_type").isin(list(target.event_types))
     bought = F.col("event_type") == "order"
     order_id, paid = F.coalesce("order_id", "event_id"), F.when(bought, F.col("amount"))
-    daily = events.groupBy("region", "date").agg(
-        F.count_distinct(F.when(bought, order_id)).alias("orders"),
-        F.count_distinct("user_id").alias("users"),
+    ids = {"orders": F.when(bought, order_id), "users": F.col("user_id")}
+    counts = distinct.count_distinct_ids(events, ("region", "date"), ids)
+    sums = events.groupBy("region", "date").agg(
         F.count_if(F.col("event_type") == "view").alias("views"),
         F.round(F.coalesce(F.sum(F.when(counted, F.col("quantity"))), F.lit(0.0)), 6).alias("units"),
         F.round(F.coalesce(F.sum(F.when(counted, F.col("amount"))), F.lit(0.0)), 6).alias("amount"),
         F.count_if(counted).alias("events"),
         F.round(F.try_divide(F.sum(paid), F.sum(F.when(paid.isNotNull(), F.col("quantity")))), 6).alias("price"),
     )
-    return daily.withColumn("target", F.col(target.measure).cast("double")).drop("amount", "events")
+    daily = sums.withColumn(distinct.GROUP, distinct.group_of(("region", "date"))).join(counts, distinct.GROUP)
+    return daily.select(
+        "region", "date", "orders", "users", "views", "units", "price",
+        F.col(target.measure).cast("double").alias("target"),
+    )  # fmt: skip
 
 
 def first_days(daily: DataFrame, last: date) -> DataFrame:
@@ -78,22 +86,23 @@ def add_status(days: DataFrame, *, absent_is_zero: bool, days_without_events_clo
 def add_target_clean(days: DataFrame, rules: Rules | None = None) -> DataFrame:
     """Add target_clean and is_outlier, and mark missing days that could be filled as imputed (see features.clean).
 
-    Each region's days go through one task as a whole; of the columns only those that are needed travel.
+    Each region's days go through one task as a whole, and lie together in one partition afterwards.
     """
+    slots = days.sparkSession.sparkContext.defaultParallelism  # few bytes, much work: one task is not enough
     events = [F.col(c) > 0 for c in days.columns if c == "holiday" or c.startswith("event_")]
     excepted = functools.reduce(Column.__or__, events) if events else F.lit(False)
-    slim = days.select("region", "date", "target", "status", excepted.alias("excepted"))
-    schema = schema_of([("region", "string"), ("date", "date"), ("status", "string"), ("target_clean", "double"),
-                        ("is_outlier", "boolean")])  # fmt: skip
+    marked = days.withColumn(EXCEPTED, F.coalesce(excepted, F.lit(False))).repartition(slots, "region")
+    schema = StructType([*days.schema, *schema_of([("target_clean", "double"), ("is_outlier", "boolean")])])
     chosen = rules or Rules()
-    made = slim.groupBy("region").applyInPandas(lambda days: _clean_region(days, chosen), schema)
-    return days.drop("status").join(made, ["region", "date"])
+    cleaned = marked.groupBy("region").applyInArrow(lambda days: _clean_region(days, chosen), schema)
+    return cleaned.repartition(slots, "region")
 
 
-def _clean_region(rows: pd.DataFrame, rules: Rules) -> pd.DataFrame:
-    rows = rows.sort_values("date", ignore_index=True)
-    target, excepted = rows["target"].to_numpy(dtype=float), rows["excepted"].to_numpy(dtype=bool)
-    found = clean(target, rows["status"].to_numpy(dtype=object), excepted, rules)
-    return rows[["region", "date"]].assign(
-        status=found.status, target_clean=found.target_clean, is_outlier=found.is_outlier
-    )
+def _clean_region(days: pa.Table, rules: Rules) -> pa.Table:
+    rows = days.sort_by("date")
+    target = rows["target"].to_numpy().astype(float)
+    status, excepted = rows["status"].to_numpy().astype(object), rows[EXCEPTED].to_numpy()
+    found = clean(target, status, excepted, rules)
+    rows = rows.set_column(rows.column_names.index("status"), "status", pa.array(found.status, pa.string()))
+    rows = rows.append_column("target_clean", pa.array(found.target_clean, from_pandas=True))
+    return rows.append_column("is_outlier", pa.array(found.is_outlier)).drop_columns([EXCEPTED])
