@@ -85,6 +85,7 @@ def update(job: Job, rows: DataFrame, touched: Sequence[date], basis: changes.Ba
     calendar = store.read("calendar").where(F.col("date") >= F.lit(window.context))
     daily = incremental.daily_around(window, store.read("region_day"), touched, anew)
     days = keep(build.clean_days(daily, calendar, (window.context, window.last), settings))
+    days = days.where(F.col("date") >= F.lit(window.first - history.LONGEST))
     days = history.add_features(days, store.read("region_edges"), store.read("regions"))
     days = covariates.add_past_only(days.where(F.col("date") >= F.lit(window.first)), panel, settings)
     where = f"date between '{window.first}' and '{window.last}'"

@@ -10,6 +10,7 @@ from datetime import date
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
+from stspark.at_once import at_once
 from stspark.ingest import ledger
 from stspark.store import Store
 
@@ -48,10 +49,12 @@ def touched_days(store: Store, table: str, before: Basis) -> list[date] | None:
     """Days on which rows came or went since `before`; None where that cannot be told any more."""
     days: set[date] = set()
     try:
-        ids = ledger.changed(ledger.read_ledger(store), ledger.read_ledger(store, before.ledger))
-        for frame in (store.read(table), store.at(table, before.rows)) if ids else ():
-            rows = frame.where(F.col("ingest_id").isin(sorted(ids))).select("date").distinct()
-            days |= {row[0] for row in rows.toLocalIterator()}
+        entries = (lambda: ledger.read_ledger(store), lambda: ledger.read_ledger(store, before.ledger))
+        ids = ledger.changed(*at_once(store.spark, *entries))
+        frames = (store.read(table), store.at(table, before.rows)) if ids else ()
+        of_ids = [f.where(F.col("ingest_id").isin(sorted(ids))).select("date").distinct() for f in frames]
+        for rows in at_once(store.spark, *(frame.collect for frame in of_ids)):
+            days |= {row[0] for row in rows}
     except PySparkException as error:
         log.info("features: what region_day was made from cannot be read any more (%s)", type(error).__name__)
         return None

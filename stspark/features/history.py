@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -9,6 +11,8 @@ from stspark.features.declared import DIGITS, FEATURES, before
 
 FROM_EVENTS = {"orders": "bigint", "users": "bigint", "views": "bigint", "units": "double", "price": "double"}
 """What a day of events has beside its target; null for a panel."""
+LONGEST = timedelta(days=max(feature.window for feature in FEATURES))
+"""How far back any feature reads."""
 
 
 def add_features(days: DataFrame, edges: DataFrame, parents: DataFrame | None = None) -> DataFrame:

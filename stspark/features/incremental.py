@@ -82,11 +82,11 @@ def daily_around(window: Window, region_day: DataFrame, touched: Sequence[date],
 def as_it_stands(region_day: DataFrame, regions: DataFrame) -> Known:
     """What region_day and regions hold now."""
     spans = region_day.groupBy("region").agg(F.min("date").alias("first"), F.max("date").alias("last")).collect()
-    named = frozenset(row["region"] for row in regions.select("region").toLocalIterator())
+    named = frozenset(row["region"] for row in regions.select("region").collect())
     return Known({row["region"]: row["first"] for row in spans}, named, max(row["last"] for row in spans))
 
 
 def days_by_region(daily: DataFrame) -> dict[str, set[date]]:
     """Region -> its days."""
-    found = daily.groupBy("region").agg(F.collect_set("date").alias("days")).toLocalIterator()
+    found = daily.groupBy("region").agg(F.collect_set("date").alias("days")).collect()
     return {row["region"]: set(row["days"]) for row in found}
