@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from stspark.fleet.attempt import FitTimeout, time_limit
 from stspark.fleet.panel import Attempt, run_cutoffs, score, to_rows
 from stspark.fleet.region import STATE
-from stspark.fleet.spread import output_schema
+from stspark.fleet.rows import output_schema
 from stspark.models.panel.base import PanelForecaster
 from stspark.models.panel.registry import build
 from stspark.names import ALL_REGIONS, NAIVE, quantile_column
@@ -62,7 +62,7 @@ class PanelTask:
 def fit_panels(spark: SparkSession, task: PanelTask) -> DataFrame:
     """Fit every model and forecast from every cutoff.
 
-    Returns rows of `fleet.spread.output_schema`: `forecast` (per cutoff, region and day; regions without a sound
+    Returns rows of `fleet.rows.output_schema`: `forecast` (per cutoff, region and day; regions without a sound
     forecast have none) and `model` (per model and cutoff).
     """
     units = task.units()

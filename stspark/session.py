@@ -101,6 +101,7 @@ def _settings() -> dict[str, str]:
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(cores),
         "spark.ui.enabled": "false",
+        "spark.python.unix.domain.socket.enabled": str(os.name == "posix").lower(),
         **(LOCAL if local else {}),
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",

@@ -228,7 +228,12 @@ def test_packs_hold_whole_regions_in_order(spark, histories, packs):
     assert all(part == sorted(part) for part in parts)
     regions = [sorted({r for r, _ in part}) for part in parts]
     assert sorted(name for names in regions for name in names) == sorted(rows["region"].unique())
-    assert max(map(len, regions)) - min(map(len, regions)) <= 1
+
+
+def test_the_first_of_the_packs_are_the_largest(spark):
+    names = spark.range(8_000).selectExpr("concat('r', id) as region", "date '2024-01-01' as date", "1.0 as y")
+    sizes = [len(part) for part in learning.in_packs(names, 4).rdd.glom().collect()]
+    np.testing.assert_allclose(np.array(sizes) / 8_000, np.array([7, 5, 3, 1]) / 16, atol=0.02)
 
 
 def test_days_since_the_last_sale_count_from_the_last_day_above_zero(region):

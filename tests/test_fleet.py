@@ -17,7 +17,8 @@ import pytest
 from stspark.errors import ConfigError
 from stspark.fleet.attempt import Plan, Region
 from stspark.fleet.region import run_model
-from stspark.fleet.spread import Earlier, FleetTask, fleet_task, outcome_rows, run_fleet, score_fleet
+from stspark.fleet.rows import to_frame
+from stspark.fleet.spread import Earlier, FleetTask, fleet_task, run_fleet, score_fleet
 from stspark.models.base import Forecast, Future, Parameters, Series
 from stspark.models.regional.registry import build, known
 from stspark.models.regional.seasonal_naive import SeasonalNaive
@@ -195,7 +196,7 @@ def region(series: Series, closed: Sequence[int] = ()) -> Region:
 def test_a_failure_is_a_row_and_the_seasonal_naive_stands_in(model, status, error, stood_in):
     naive, shop = SeasonalNaive(), region(history())
     outcome = run_model(model, shop, naive, PLAN)
-    rows = outcome_rows("a", "m", outcome, PLAN)
+    rows = to_frame([("a", "m", outcome)], PLAN)
     row = rows[rows["kind"] == "model"].iloc[0]
     assert outcome.status == row["status"] == status
     assert outcome.error is None if error is None else error in outcome.error

@@ -11,7 +11,7 @@ from test_fleet import CUTOFFS, HORIZON, PLAN, Mean, history, region
 from stspark.fleet.attempt import Plan
 from stspark.fleet.origin import Origin
 from stspark.fleet.region import run_model
-from stspark.fleet.spread import outcome_rows
+from stspark.fleet.rows import to_frame
 from stspark.models.base import Series
 from stspark.models.regional.registry import build
 from stspark.models.regional.seasonal_naive import SeasonalNaive
@@ -72,7 +72,7 @@ def test_a_gap_leaves_out_the_days_after_the_cutoff_but_not_those_after_the_as_o
     for cutoff in CUTOFFS[:2]:
         np.testing.assert_array_equal(one.forecasts[cutoff].mean, other.forecasts[cutoff].mean[2:])
         np.testing.assert_array_equal(one.forecasts[cutoff].quantiles, other.forecasts[cutoff].quantiles[2:])
-    rows = outcome_rows("a", "m", one, gapped)
+    rows = to_frame([("a", "m", one)], gapped)
     rows = rows[rows["kind"] == "forecast"]
     assert sorted(rows["horizon"].unique()) == list(range(3, HORIZON + 1))
     assert all((row.date - row.cutoff).days == row.horizon for row in rows.itertuples())

@@ -3,7 +3,7 @@
 python -m bench.fleet [--short] [--regions 200] [--days 730] [--data ../shared/data]
 
 Simulated regions, three cutoffs a week apart, horizon 7, 80% intervals, every model fitted at every cutoff, warm
-workers; JSON goes to bench/results/fleet.json. The last line holds ratios of wall time:
+workers; JSON goes to bench/results/fleet.json (fleet_short.json). The last line holds ratios of wall time:
 
     fleet overhead=… fugue=… per_group=… same_accuracy_time=… wape_loss=… day_two=…
 
@@ -52,7 +52,7 @@ def main() -> None:
         shutil.rmtree(bench.folder)
     results = ROOT / "bench" / "results"
     results.mkdir(exist_ok=True)
-    (results / "fleet.json").write_text(json.dumps(found, indent=1) + "\n")
+    (results / ("fleet_short.json" if asked.short else "fleet.json")).write_text(json.dumps(found, indent=1) + "\n")
     line = ("overhead", "fugue", "per_group", "same_accuracy_time", "wape_loss", "day_two")
     print("fleet " + " ".join(f"{key}={found[key]:.3f}" for key in line))
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from stspark.worker import settle
+
 MOST = 4_000_000
 """Rows that a task holds at once."""
 GROUP = "_group"
@@ -47,6 +49,7 @@ def _size(name: str) -> Column:
 
 def _distinct(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
     """Rows of group and hashes to one row per group with an array of the distinct hashes, `most` rows at a time."""
+    settle()
     held: list[pa.RecordBatch] = []
     for batch in batches:
         held.append(batch)

@@ -15,6 +15,7 @@ from stspark.features import distinct
 from stspark.features.clean import Rules, clean
 from stspark.names import CLOSED, MISSING, OBSERVED
 from stspark.settings import Target
+from stspark.worker import settle
 
 EXCEPTED = "_excepted"
 
@@ -99,6 +100,7 @@ def add_target_clean(days: DataFrame, rules: Rules | None = None) -> DataFrame:
 
 
 def _clean_region(days: pa.Table, rules: Rules) -> pa.Table:
+    settle()
     rows = days.sort_by("date")
     target = rows["target"].to_numpy().astype(float)
     status, excepted = rows["status"].to_numpy().astype(object), rows[EXCEPTED].to_numpy()

@@ -57,7 +57,12 @@ class Child:
     def attempt(
         self, model: Forecaster, kept: Parameters | None, region: Region, cutoff: np.datetime64, plan: Plan
     ) -> Made:
-        """As `attempt_here`, in the child. Raises Failed with what the model raised, or how the child ended."""
+        """As `attempt_here`, in the child, but for models that say that they are `closed_form`.
+
+        Raises Failed with what the model raised, or how the child ended.
+        """
+        if getattr(model, "closed_form", False):
+            return attempt_here(model, kept, region, cutoff, plan)
         place = next(i for i, known in enumerate(self._models) if known is model)
         if self._process is not None and not self._process.is_alive():
             self.stop()  # the kernel took it between two fits

@@ -8,15 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
-from stspark.columns import schema_of
 from stspark.features.learning import in_packs
 from stspark.fleet import packing
 from stspark.fleet.attempt import Attempt, Plan, Region, attempt_here
@@ -24,11 +21,13 @@ from stspark.fleet.isolation import Child
 from stspark.fleet.origin import Origin
 from stspark.fleet.race import Race
 from stspark.fleet.region import Outcome, run_model, stand_in, tried
+from stspark.fleet.rows import Labelled, frames, output_schema
 from stspark.fleet.warm import WarmStart
 from stspark.models.base import Forecaster, Future, Series
 from stspark.models.regional.registry import build
-from stspark.names import NAIVE, quantile_column
+from stspark.names import NAIVE
 from stspark.settings import Backtest, Settings
+from stspark.worker import settle
 
 PACKS_PER_SLOT = 4
 
@@ -125,16 +124,6 @@ def _with_artefacts(frame: DataFrame, models: DataFrame) -> DataFrame:
     return frame.join(stored.join(first, "region"), ["region", "date"], "left")
 
 
-def output_schema(quantiles: Sequence[float]) -> StructType:
-    """Rows that leave a worker."""
-    texts = dict.fromkeys(("kind", "region", "model"), "string")
-    values = dict.fromkeys(("y_hat", *map(quantile_column, quantiles)), "double")
-    model = {"fallback_used": "string", "status": "string", "error": "string", "fit_seconds": "double", "n_fits": "int"}
-    model |= {"fit_kind": "string"}
-    stored = {"parameters": "string", "artefact": "string"}
-    return schema_of((texts | {"cutoff": "date", "date": "date", "horizon": "int"} | values | model | stored).items())
-
-
 def whole_regions(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """One frame per region out of Arrow batches that are sorted by region and date."""
     held: list[pd.DataFrame] = []
@@ -165,6 +154,7 @@ def to_region(rows: pd.DataFrame, task: FleetTask) -> Region:
 @contextmanager
 def _attempts(models: Mapping[str, Forecaster], task: FleetTask) -> Iterator[Attempt]:
     """How this task tries its models: in a child that can be killed, or in the worker itself."""
+    settle()
     if not task.isolated:
         yield attempt_here
         return
@@ -173,6 +163,10 @@ def _attempts(models: Mapping[str, Forecaster], task: FleetTask) -> Iterator[Att
 
 
 def _fit_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.DataFrame]:
+    yield from frames(_fitted(batches, task), task.plan)
+
+
+def _fitted(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[Labelled]:
     models = task.build()
     with _attempts(models, task) as attempt:
         for rows in whole_regions(batches):
@@ -182,7 +176,7 @@ def _fit_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.D
                 warm = WarmStart(json.loads(stored.get(name) or "null"), *task.warm)
                 outcome = run_model(model, region, models[NAIVE], task.plan, race.around(warm.around(attempt)))
                 outcome.fit_kind = warm.kind
-                yield outcome_rows(region.name, name, outcome, task.plan)
+                yield region.name, name, outcome
 
 
 def _dear(item: tuple[str, Forecaster]) -> bool:
@@ -197,17 +191,20 @@ def _stored(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _score_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.DataFrame]:
+    yield from frames(_scored(batches, task), task.plan)
+
+
+def _scored(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[Labelled]:
     models = task.build()
     with _attempts(models, task) as attempt:
         for rows in whole_regions(batches):
             region = to_region(rows, task)
             stored = _stored(rows)
             for name, model in models.items():
-                outcome = _scored(model, stored.get(name), region, models[NAIVE], (task.plan, attempt))
-                yield outcome_rows(region.name, name, outcome, task.plan)
+                yield region.name, name, _score(model, stored.get(name), region, models[NAIVE], (task.plan, attempt))
 
 
-def _scored(
+def _score(
     model: Forecaster, artefact: str | None, region: Region, naive: Forecaster, how: tuple[Plan, Attempt]
 ) -> Outcome:
     """The forecast of the as-of day from a stored model, or from the naive where there is none."""
@@ -220,40 +217,3 @@ def _scored(
     else:
         outcome.forecasts[cutoff] = made.forecast
     return outcome
-
-
-def outcome_rows(region: str, model: str, outcome: Outcome, plan: Plan) -> pd.DataFrame:
-    """An outcome as rows of `output_schema`: a forecast's rows, cutoff by cutoff, and last the model's own row.
-
-    Built column by column: pandas' own way of joining frames costs more than a cheap model's fits.
-    """
-    made, h = outcome.forecasts, plan.horizon
-    cutoffs = np.repeat(np.array(list(made), dtype="datetime64[D]"), h)
-    gaps = np.array([plan.gap(cutoff) for cutoff in made], dtype=int)
-    steps = np.repeat(gaps, h) + np.tile(np.arange(1, h + 1), len(made))
-    n = len(steps)
-    means = np.concatenate([f.mean for f in made.values()]) if made else np.empty(0)
-    quantiles = np.concatenate([f.quantiles for f in made.values()]) if made else np.empty((0, len(plan.quantiles)))
-    columns: dict[str, list[Any]] = {
-        "kind": ["forecast"] * n + ["model"],
-        "cutoff": [*cutoffs.astype(object), None],
-        "date": [*(cutoffs + steps.astype("timedelta64[D]")).astype(object), None],
-        "fallback_used": [outcome.fallbacks.get(c) for c in made for _ in range(h)],
-    }
-    columns["fallback_used"].append(outcome.fallbacks.get(plan.cutoffs[-1]))
-    own: dict[str, object] = {
-        "status": outcome.status,
-        "error": outcome.error,
-        "parameters": outcome.readable(),
-        "artefact": outcome.artefact(),
-        "fit_kind": outcome.fit_kind,
-    }
-    for name, value in own.items():
-        columns[name] = [*([None] * n), value]
-    numbers = {"horizon": steps, "y_hat": means}
-    numbers |= {quantile_column(q): quantiles[:, i] for i, q in enumerate(plan.quantiles)}
-    measured = {"fit_seconds": outcome.seconds, "n_fits": outcome.fits}
-    table = {name: np.append(values.astype(float), np.nan) for name, values in numbers.items()}
-    table |= {name: np.append(np.full(n, np.nan), value) for name, value in measured.items()}
-    frame = pd.DataFrame({"region": region, "model": model, **columns, **table})
-    return frame[output_schema(plan.quantiles).fieldNames()]

@@ -35,7 +35,7 @@ def read_tree(regions: DataFrame, forecasts: DataFrame, parents: Mapping[str, st
 
 
 def upper_forecasts(job: Job, run: Run, tree: Tree, cutoffs: Sequence[date]) -> DataFrame:
-    """Rows of the fleet (spread.output_schema) for the nodes above the regions, from these cutoffs and now."""
+    """Rows of the fleet (rows.output_schema) for the nodes above the regions, from these cutoffs and now."""
     settings, store = job.settings, job.store
     calendar = store.read("calendar")
     frame = learning.learning_frame(store.read("region_day"), calendar, run.as_of, settings.time.horizon)

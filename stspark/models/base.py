@@ -86,7 +86,11 @@ class Forecast:
 
 
 class Forecaster(Protocol):
-    """A model of one region."""
+    """A model of one region.
+
+    One with `closed_form = True` is a few array operations that cannot hang, crash or take memory: it is run in the
+    worker itself, without the process that other fits are given.
+    """
 
     @property
     def name(self) -> str:

@@ -23,6 +23,7 @@ class Drift:
     name: ClassVar[str] = "drift"
     min_length: ClassVar[int] = 2
     carries_forward: ClassVar[bool] = True
+    closed_form: ClassVar[bool] = True
 
     def fit(self, history: Series) -> Parameters:
         """Estimate c and sigma; a history of less than two seasons has no drift. ValueError below 2 days."""

@@ -23,6 +23,7 @@ class SeasonalNaive:
     name: ClassVar[str] = "seasonal_naive"
     min_length: ClassVar[int] = 1
     carries_forward: ClassVar[bool] = True
+    closed_form: ClassVar[bool] = True
 
     def fit(self, history: Series) -> Parameters:
         """Estimate the one-step sigma: the root mean square of y[t] - y[t - season].

@@ -27,6 +27,7 @@ class WindowAverage:
     name: ClassVar[str] = "window_average"
     min_length: ClassVar[int] = 1
     carries_forward: ClassVar[bool] = True
+    closed_form: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         options.whole("models.window_average.seasons", self.seasons, at_least=1)
