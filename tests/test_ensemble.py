@@ -173,6 +173,19 @@ def test_the_default_of_all_regions(means, chosen):
     assert choose.default_model(losses, np.ones(10), naive=0, combination=1) == chosen
 
 
+@pytest.mark.parametrize(
+    ("step", "kept"),
+    [
+        pytest.param(7, [0, 1, 2, 3, 4, 5], id="a horizon apart: all"),
+        pytest.param(3, [2, 5], id="every third day: each third, back from the newest"),
+        pytest.param(10, [0, 1, 2, 3, 4, 5], id="with days between"),
+    ],
+)
+def test_windows_apart_do_not_overlap(step, kept):
+    whole = replace(shop(regions=1, cutoffs=7), cutoffs=tuple(range(0, 7 * step, step)))
+    assert whole.apart(6) == kept
+
+
 def test_diebold_mariano_by_hand():
     """Differences -1, -2, -3: mean -2, variance 2/3; -2 / sqrt(2/9) = -4.243, times sqrt(2/3) = -3.464."""
     losses = np.array([[3.0, 2.0], [4.0, 2.0], [5.0, 2.0]])

@@ -150,7 +150,7 @@ def _parameters(done: Finished) -> dict[str, Any]:
         {windows.models[m]: round(float(w), 4) for m, w in enumerate(week) if w > SMALLEST_WEIGHT}
         for week in done.weights[0, last]
     ]
-    statistic, p_value = choose.diebold_mariano(losses[:last], chosen, windows.naive)
+    statistic, p_value = choose.diebold_mariano(losses[windows.apart(last)], chosen, windows.naive)
     known = np.isfinite(losses[:last, windows.naive])
     mean = {
         name: round(float(losses[:last][known][:, m].mean()), 6)

@@ -74,6 +74,15 @@ class Windows:
         """[R, K, H, M] forecast minus actual; NaN where either is not known."""
         return self.point - self.y[..., None]
 
+    def apart(self, k: int) -> list[int]:
+        """Windows before the k-th that do not overlap each other, counted back from the newest."""
+        cutoff = np.array(self.cutoffs[:k], dtype="datetime64[D]").astype(np.int64)
+        found: list[int] = []
+        for place in reversed(range(k)):
+            if not found or cutoff[found[-1]] - cutoff[place] >= max(self.horizons) - min(self.horizons) + 1:
+                found.append(place)
+        return found[::-1]
+
     def come(self, k: int) -> Flags:
         """[k, H] days of the windows before the k-th that had come by its cutoff: all, unless windows overlap."""
         cutoff = np.array(self.cutoffs, dtype="datetime64[D]")
