@@ -71,7 +71,9 @@ def _price_index() -> Column:
 
 def _days_since_sale() -> Column:
     sold = F.when(F.col("target") > 0, F.col("date"))
-    return F.date_diff("date", F.last(sold, ignorenulls=True).over(before(YEAR))).cast("double")
+    earlier = in_order().rowsBetween(Window.unboundedPreceding, -1)  # one pass, unlike a frame of a year
+    days = F.date_diff("date", F.last(sold, ignorenulls=True).over(earlier))
+    return F.when(days <= YEAR, days).cast("double")
 
 
 def _zero_share() -> Column:
