@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from stspark.ensemble import spread as ensemble
 from stspark.features import learning
 from stspark.fleet import earlier, results, spread
+from stspark.fleet.retry import in_smaller_packs
 from stspark.global_model import train_globals
 from stspark.names import NAIVE
 from stspark.session import slots
@@ -66,7 +67,8 @@ def fleet_says(job: Job, run: Run, frame: DataFrame, names: Sequence[str], cutof
         earlier.predicted_seconds(frame, [name for name, _ in task.models], job.store, run),
         earlier.earlier_models(job.store, settings, run),
     )
-    fleet = staged(job, f"fleet-{cutoffs[-1]}", spread.run_fleet(frame, task, packs, before))
+    name = f"fleet-{cutoffs[-1]}"
+    fleet = in_smaller_packs(lambda n: staged(job, name, spread.run_fleet(frame, task, n, before)), packs)
     return Said(fleet.where("kind = 'forecast'").drop("status"), fleet.where("kind = 'model'"))
 
 

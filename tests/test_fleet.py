@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,10 +14,13 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark import TaskContext
+from pyspark.errors import PySparkException
 
 from stspark.errors import ConfigError
 from stspark.fleet.attempt import Plan, Region
 from stspark.fleet.region import run_model
+from stspark.fleet.retry import in_smaller_packs
 from stspark.fleet.rows import to_frame
 from stspark.fleet.spread import Earlier, FleetTask, fleet_task, run_fleet, score_fleet
 from stspark.models.base import Forecast, Future, Parameters, Series
@@ -392,6 +396,48 @@ def test_models_that_hang_crash_or_eat_memory_in_compiled_code_end_well(learning
     assert (models.loc[bad[1:], "status"] == "failed").all()
     assert (models.loc[bad, "fallback_used"] == "seasonal_naive").all()
     assert models["error"].loc[(bad[2], "late")] == "its process was killed by SIGSEGV at cutoff 2024-04-22"
+
+
+class Crowded(Mean):
+    """Ends its worker with the third region of a pack, as one that keeps too much memory would be ended."""
+
+    seen: ClassVar[dict[int, int]] = {}
+
+    def fit(self, history):
+        task = TaskContext.get().taskAttemptId()
+        self.seen[task] = self.seen.get(task, 0) + 1
+        if self.seen[task] > 2:
+            os._exit(9)
+        return super().fit(history)
+
+
+def test_a_fleet_whose_worker_dies_is_run_again_in_smaller_packs(spark, learning, fleet, caplog, tmp_path):
+    crowded, path = replace(task((*GOOD, "test_fleet:Crowded")), isolated=False), str(tmp_path / "fleet")
+
+    def write(packs: int) -> None:
+        run_fleet(learning, crowded, packs).write.mode("overwrite").parquet(path)
+
+    in_smaller_packs(write, 1)
+    rows = spark.read.parquet(path).toPandas()
+    assert "a worker died with 1 packs, trying again with 4" in caplog.text
+    mine = rows["model"] != "test_fleet:Crowded"
+    pd.testing.assert_frame_equal(sorted_rows(rows[mine]), sorted_rows(fleet[fleet["model"].isin(GOOD)]))
+    assert (rows.loc[rows["kind"] == "model", "status"] == "ok").all()
+
+
+def test_other_errors_and_the_last_of_a_dying_worker_are_raised():
+    tried: list[int] = []
+
+    def run(packs: int) -> None:
+        tried.append(packs)
+        raise PySparkException("Python worker exited unexpectedly" if packs < 100 else "no such column")
+
+    with pytest.raises(PySparkException, match="exited unexpectedly"):
+        in_smaller_packs(run, 2)
+    assert tried == [2, 8, 32]
+    with pytest.raises(PySparkException, match="no such column"):
+        in_smaller_packs(run, 100)
+    assert tried[3:] == [100]
 
 
 def test_the_number_of_packs_changes_no_number(learning, fleet):

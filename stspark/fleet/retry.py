@@ -1,0 +1,32 @@
+"""A fleet whose worker or executor died is run again in smaller packs, which need less memory at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from pyspark.errors import PySparkException
+
+log = logging.getLogger("stspark")
+
+TRIES, SMALLER = 3, 4
+DIED = ("Python worker exited unexpectedly", "ExecutorLostFailure", "Executor heartbeat timed out")
+"""What Spark says where a worker's or executor's process ended under a task, after its own tries of that task."""
+T = TypeVar("T")
+
+
+def in_smaller_packs(run: Callable[[int], T], packs: int) -> T:
+    """run(packs); where a process died under it, again with SMALLER times as many packs, at most TRIES times in all.
+
+    Any other error, and the last of these, is raised.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return run(packs)
+        except PySparkException as error:
+            if not any(words in str(error) for words in DIED):
+                raise
+            log.warning("fleet: a worker died with %d packs, trying again with %d", packs, SMALLER * packs)
+            packs *= SMALLER
+    return run(packs)
