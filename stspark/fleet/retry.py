@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 log = logging.getLogger("stspark")
@@ -24,7 +25,7 @@ def in_smaller_packs(run: Callable[[int], T], packs: int) -> T:
     for _ in range(TRIES - 1):
         try:
             return run(packs)
-        except PySparkException as error:
+        except (PySparkException, Py4JJavaError) as error:  # Spark translates some errors of a job, not all
             if not any(words in str(error) for words in DIED):
                 raise
             log.warning("fleet: a worker died with %d packs, trying again with %d", packs, SMALLER * packs)
