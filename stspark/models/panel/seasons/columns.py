@@ -11,16 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stspark.models.base import Floats
+from stspark.models.panel.seasons.easter import days_from_easter
 from stspark.snapshot import Snapshot
 
-STEP = 7
+STEP = 10
 """Days between the bends of a level."""
-WAVES = 13
-"""Sine and cosine pairs of the yearly season: it can turn within a month."""
+WAVES = 9
+"""Sine and cosine pairs of the yearly season: it can turn within six weeks."""
 SHIFTS = (0, -1, 1, -2, 2)
 """Days around a covariate's day that have an effect of their own."""
 TURN = ("12-18", "01-06")
 """Around the turn of the year each day has an effect of its own."""
+EASTER = range(-6, 3)
+"""Days from Easter Sunday that have an effect of their own."""
+LONGEST_SEASON = 31
+"""Days of the longest season whose shape may change with the year: a longer one would need as many columns again."""
 YEAR = 365.25
 
 
@@ -51,7 +56,7 @@ class Columns:
 
     def penalties(self, strength: Strength) -> tuple[Floats, Floats]:
         """[S] and [P]: the ridge of every coefficient."""
-        ridge = {"year": strength.year, "wander": strength.wander, "effect": 1.0, "season": 0.1}
+        ridge = {"year": strength.year, "wander": strength.wander, "effect": 1.0, "season": 0.1, "season_in_year": 5.0}
         own = {"wander": strength.wander, "season": 4.0, "level": 1e-4}
         return np.array([ridge[kind] for kind in self.kinds]), np.array([own[kind] for kind in self.own_kinds])
 
@@ -63,7 +68,14 @@ def columns(panel: Snapshot) -> Columns:
     dates = np.datetime64(panel.manifest.first_date, "D") + np.arange(total)
     season = np.eye(panel.manifest.season)[(np.arange(total) - days) % panel.manifest.season]
     wander = _wander(days, total)
-    common = [("season", season), ("year", _waves(dates)), ("effect", _turn(dates)), ("wander", wander)]
+    common = [
+        ("season", season),
+        ("season_in_year", _season_in_year(season, dates)),
+        ("year", _waves(dates, WAVES)),
+        ("effect", _turn(dates)),
+        ("effect", _around_easter(dates)),
+        ("wander", wander),
+    ]
     own = [("level", np.ones((total, 1))), ("season", season), ("wander", wander)]
     varying = _covariates(panel, total)
     kinds = [kind for kind, part in common for _ in range(part.shape[1])] + ["effect"] * varying.shape[2]
@@ -76,9 +88,16 @@ def columns(panel: Snapshot) -> Columns:
     )
 
 
-def _waves(dates: NDArray[np.datetime64]) -> Floats:
+def _waves(dates: NDArray[np.datetime64], pairs: int) -> Floats:
     angle = 2 * np.pi * (dates - dates.astype("datetime64[Y]")).astype(np.float64) / YEAR
-    return np.stack([f(k * angle) for k in range(1, WAVES + 1) for f in (np.sin, np.cos)], axis=1)
+    return np.stack([f(k * angle) for k in range(1, pairs + 1) for f in (np.sin, np.cos)], axis=1)
+
+
+def _season_in_year(season: Floats, dates: NDArray[np.datetime64]) -> Floats:
+    """[N, 2 · season]: each place in the season has a yearly wave, so Saturdays may differ in summer and winter."""
+    if not 1 < season.shape[1] <= LONGEST_SEASON:
+        return np.zeros((len(dates), 0))
+    return np.concatenate([season * wave[:, None] for wave in _waves(dates, 1).T], axis=1)
 
 
 def _turn(dates: NDArray[np.datetime64]) -> Floats:
@@ -86,6 +105,11 @@ def _turn(dates: NDArray[np.datetime64]) -> Floats:
     text = np.array([str(day)[5:] for day in dates])
     found = sorted({str(day) for day in text if day >= TURN[0] or day <= TURN[1]})
     return np.stack([text == day for day in found], axis=1).astype(np.float64) if found else np.zeros((len(dates), 0))
+
+
+def _around_easter(dates: NDArray[np.datetime64]) -> Floats:
+    """[N, days around Easter Sunday]: one column per day, in every year the same."""
+    return np.asarray(days_from_easter(dates)[:, None] == np.array(EASTER), dtype=np.float64)
 
 
 def _wander(days: int, total: int) -> Floats:

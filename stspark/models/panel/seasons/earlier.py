@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,13 +12,13 @@ import numpy as np
 from stspark.models.base import Floats
 from stspark.models.panel.boosted.rolling import days_at
 from stspark.models.panel.boosted.transform import to_learn
-from stspark.models.panel.seasons.columns import STEP
 from stspark.snapshot import Snapshot
 
 Forecast = Callable[[Snapshot], tuple[Floats, Floats]]
 """A panel cut at its cutoff -> [R, H] forecasts on the scale of `to_learn`, and [R] the size that scales them."""
 
-SHORTEST = 8 * STEP
+SHORTEST = 56
+"""Days of history, and observed days of a region, without which an earlier forecast tells nothing of later errors."""
 LIKE_ALL = 100.0
 """Errors of a region that weigh as much as those of all."""
 
@@ -55,18 +55,32 @@ def origins(panel: Snapshot, windows: int) -> list[int]:
     return [last - k * apart for k in range(1, windows + 1) if last - k * apart + 1 >= SHORTEST]
 
 
-def errors(panel: Snapshot, forecast: Forecast, windows: int) -> Floats:
-    """[windows, R, H] truth less forecast on the scale of `to_learn`; NaN where not observed or not yet begun."""
-    truth = np.where(panel.observed, panel.y, np.nan)
-    ahead = np.arange(1, panel.manifest.horizon + 1)
-    made = [np.full((0, truth.shape[1], len(ahead)), np.nan)]
-    for cutoff in origins(panel, windows):
-        known = panel.known_on(panel.manifest.first_date + timedelta(days=cutoff))
-        values, size = forecast(known)
-        begun = known.observed.sum(axis=0) >= SHORTEST
-        off = to_learn(days_at(truth, cutoff + ahead).T, size[:, None]) - values
-        made.append(np.where(begun[:, None], off, np.nan)[None])
-    return np.concatenate(made)
+@dataclass(frozen=True)
+class Earlier:
+    """A forecast from day index `origin`. values: [R, H] on the scale of `to_learn`; size: [R] what scales them."""
+
+    origin: int
+    values: Floats
+    size: Floats
+
+    def errors(self, panel: Snapshot, fewest: int) -> Floats:
+        """[R, H] truth less forecast; NaN where not observed, and for regions seen on fewer days than `fewest` then."""
+        truth = np.where(panel.observed, panel.y, np.nan)
+        ahead = np.arange(1, panel.manifest.horizon + 1)
+        begun = panel.observed[: self.origin + 1].sum(axis=0) >= fewest
+        off = to_learn(days_at(truth, self.origin + ahead).T, self.size[:, None]) - self.values
+        return np.where(begun[:, None], off, np.nan)
+
+
+def forecasts(panel: Snapshot, forecast: Forecast, at: Iterable[int]) -> list[Earlier]:
+    """Forecasts from these day indices, each of a panel cut there: nothing later is seen."""
+    return [Earlier(k, *forecast(panel.known_on(panel.manifest.first_date + timedelta(days=k)))) for k in at]
+
+
+def stacked(found: Sequence[Floats], panel: Snapshot) -> Floats:
+    """[windows, R, H] of errors [R, H] each; also where there is none."""
+    shape = (panel.y.shape[1], panel.manifest.horizon)
+    return np.concatenate([np.full((0, *shape), np.nan), *(off[None] for off in found)])
 
 
 def spread(found: Floats) -> Spread:

@@ -1,8 +1,8 @@
-"""A level that wanders and seasons that the regions share: the week, the year, the year's end, covariates.
+"""A level that wanders and seasons that the regions share: the week, the year, New Year, Easter, covariates.
 
 A structural regression (Harvey 1989, chapter 7: common components) of all regions at once, by penalised least squares:
 the level of each region and of all together is a broken line whose bends are drawn to none, and stays where it ended.
-The errors of forecasts from earlier days of the panel are the quantiles.
+A day's weight halves every two years. The errors of forecasts from earlier days of the panel are the quantiles.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from stspark.models.base import Floats, Parameters
 from stspark.models.panel.boosted.transform import from_learnt, to_learn
 from stspark.models.panel.order import by_name
 from stspark.models.panel.seasons.arrow import fitted, robust
-from stspark.models.panel.seasons.columns import STEP, Strength, columns
-from stspark.models.panel.seasons.earlier import Spread, errors, spread
+from stspark.models.panel.seasons.columns import Strength, columns
+from stspark.models.panel.seasons.earlier import SHORTEST, Spread, forecasts, origins, spread, stacked
 from stspark.snapshot import Snapshot
+
+HALF_LIFE = 700.0
+"""Days after which a day of history weighs half: habits change."""
+STRENGTH = Strength(year=10.0, wander=3.0)
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,10 @@ class SharedSeasons:
     """
 
     windows: int = 8
-    year: float = 20.0
-    wander: float = 3.0
+    year: float = STRENGTH.year
+    wander: float = STRENGTH.wander
     name = "shared_seasons"
-    min_length = 8 * STEP
+    min_length = SHORTEST
     carries_forward = False
 
     def __post_init__(self) -> None:
@@ -46,32 +50,46 @@ class SharedSeasons:
     def fit(self, panel: Snapshot) -> Parameters:
         """Solve for the whole history, and for earlier ends of it; ValueError where nothing was observed."""
         ordered, _ = by_name(panel)
-        if not ordered.observed.any():
-            raise ValueError(f"{len(ordered.y)} days of history hold no observed one")
         strength = Strength(self.year, self.wander)
-        shared, own = estimated(ordered, strength)
-        found = errors(ordered, lambda known: forecast(known, strength), self.windows)
-        return {
-            "regions": list(ordered.manifest.regions),
-            "days": len(ordered.y),
-            "shared": shared.tolist(),
-            "own": own.tolist(),
-            "spread": spread(found).to_dict(),
-        }
+        kept = solved(ordered, strength)
+        made = forecasts(ordered, lambda known: forecast(known, strength), origins(ordered, self.windows))
+        found = stacked([earlier.errors(ordered, SHORTEST) for earlier in made], ordered)
+        return kept | {"spread": spread(found).to_dict()}
 
     def predict(self, parameters: Parameters, panel: Snapshot, quantiles: Sequence[float]) -> Floats:
         """[R, H, 1 + Q]; see `PanelForecaster`. The panel must end where that of the fit ended."""
         ordered, back = by_name(panel)
-        if parameters["days"] != len(ordered.y):
-            raise ValueError(f"fitted on {parameters['days']} days, the panel has {len(ordered.y)}")
-        place = {name: k for k, name in enumerate(parameters["regions"])}
-        known = [place.get(name, -1) for name in ordered.manifest.regions]
-        own = np.asarray(parameters["own"])[known]
-        middle = fitted(columns(ordered), np.asarray(parameters["shared"]), own)[len(ordered.y) :].T  # [R, H]
+        middle, known = ahead(parameters, ordered)
         off = Spread.from_dict(parameters["spread"]).at([0.5, *quantiles], known)  # [R, H, 1 + Q]
         made = from_learnt(middle[:, :, None] + off, size(ordered)[:, None, None])
         started = ordered.alive[-1] & (np.array(known) >= 0)
         return np.where(started[:, None, None], made, np.nan)[back]
+
+
+def solved(panel: Snapshot, strength: Strength) -> Parameters:
+    """The coefficients, JSON-able, of the panel's regions in its order; ValueError where nothing was observed."""
+    if not panel.observed.any():
+        raise ValueError(f"{len(panel.y)} days of history hold no observed one")
+    shared, own = robust(columns(panel), *scaled(panel), strength)
+    return {
+        "regions": list(panel.manifest.regions),
+        "days": len(panel.y),
+        "shared": shared.tolist(),
+        "own": own.tolist(),
+    }
+
+
+def ahead(parameters: Parameters, panel: Snapshot) -> tuple[Floats, list[int]]:
+    """By what `solved` kept: [R, H] the days after the panel, on the scale on which they are explained.
+
+    With it [R] the places of the panel's regions in the parameters, -1 for those without: their values mean nothing.
+    """
+    if parameters["days"] != len(panel.y):
+        raise ValueError(f"fitted on {parameters['days']} days, the panel has {len(panel.y)}")
+    place = {name: k for k, name in enumerate(parameters["regions"])}
+    known = [place.get(name, -1) for name in panel.manifest.regions]
+    own = np.asarray(parameters["own"])[known]
+    return fitted(columns(panel), np.asarray(parameters["shared"]), own)[len(panel.y) :].T, known
 
 
 def size(panel: Snapshot) -> Floats:
@@ -83,12 +101,9 @@ def size(panel: Snapshot) -> Floats:
 
 def scaled(panel: Snapshot) -> tuple[Floats, Floats]:
     """[T, R] the targets on the scale on which they are explained, and the weight of each day."""
-    return to_learn(np.where(panel.observed, panel.y, 0.0), size(panel)[None]), panel.observed.astype(np.float64)
-
-
-def estimated(panel: Snapshot, strength: Strength) -> tuple[Floats, Floats]:
-    """The coefficients [S] and [R, P]."""
-    return robust(columns(panel), *scaled(panel), strength)
+    age = np.arange(len(panel.y))[::-1]
+    weight = np.where(panel.observed, 0.5 ** (age / HALF_LIFE)[:, None], 0.0)
+    return to_learn(np.where(panel.observed, panel.y, 0.0), size(panel)[None]), weight
 
 
 def forecast(panel: Snapshot, strength: Strength) -> tuple[Floats, Floats]:
