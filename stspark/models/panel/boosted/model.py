@@ -21,44 +21,31 @@ import xgboost
 
 from stspark.models.base import Floats, Parameters
 from stspark.models.panel.boosted.features import LEVEL_DAYS, Design
+from stspark.models.panel.boosted.growth import BINS, Growth
 from stspark.models.panel.boosted.sample import ORIGIN_STEP, Sample, draw
 from stspark.models.panel.boosted.transform import from_learnt
 from stspark.models.panel.order import by_name
 from stspark.snapshot import Snapshot
 
 MEDIAN = 0.5
-BINS = 64
 
 
 @dataclass(frozen=True)
-class BoostedTrees:
-    """Options, with what they cost: time grows with boosters × rounds × quantiles × rows.
+class BoostedTrees(Growth):
+    """Options beside those of growth; time grows with the quantiles too.
 
-    rows: that one booster learns from, at most; boosters: that are averaged; rounds, learning_rate, leaves: of each;
-    columns, sample: share of features that a split and of rows that a tree looks at; half_life: days after which a
-    row weighs half; distributed: executors make the rows and grow each tree together (stspark.boosting), which then
-    says by `fitted` in which folder the parameters of each cutoff lie.
+    half_life: days after which a row weighs half; distributed: executors make the rows and grow each tree together
+    (stspark.boosting), which then says by `fitted` in which folder the parameters of each cutoff lie.
     """
 
-    rows: int = 10_000
-    boosters: int = 3
-    rounds: int = 150
-    learning_rate: float = 0.07
-    leaves: int = 31
-    columns: float = 0.2
-    sample: float = 0.5
     half_life: float = 3650.0
     distributed: bool = False
     fitted: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("rows", "boosters", "rounds", "learning_rate", "half_life"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
-        if self.leaves < 2:
-            raise ValueError(f"leaves is {self.leaves}; a tree has at least 2")
-        if not (0 < self.columns <= 1 and 0 < self.sample <= 1):
-            raise ValueError("columns and sample are shares above 0, at most 1")
+        super().__post_init__()
+        if self.half_life <= 0:
+            raise ValueError(f"half_life is {self.half_life}; it must be above 0")
 
     @property
     def name(self) -> str:
@@ -89,10 +76,6 @@ class BoostedTrees:
         kept: Parameters = json.loads(file.read_text(encoding="utf-8"))
         return kept
 
-    def seeds(self, seed: int) -> list[int]:
-        """One seed for each booster's rows and trees."""
-        return [1000 * seed + k for k in range(self.boosters)]
-
     def parameters(self, design: Design, trained: Sequence[xgboost.Booster]) -> Parameters:
         """What is kept of boosters that learned from this design."""
         manifest = design.panel.manifest
@@ -106,10 +89,7 @@ class BoostedTrees:
 
     def predict(self, parameters: Parameters, panel: Snapshot, quantiles: Sequence[float]) -> Floats:
         ordered, back = by_name(panel)
-        place = {name: float(k) for k, name in enumerate(parameters["regions"])}
-        code = np.array([place.get(name, np.nan) for name in ordered.manifest.regions])
-        known = {name: k for k, name in enumerate(panel.manifest.covariates)}
-        design = Design(ordered, code, tuple(known[name] for name in parameters["covariates"]))
+        design = forecasting_design(parameters, ordered)
         x = design.rows(len(design.y) - 1)  # [R, H, F]
         flat = x.reshape(-1, x.shape[-1])
         made = [unpack(text).inplace_predict(flat).reshape(len(flat), -1) for text in parameters["state"]]
@@ -121,20 +101,7 @@ class BoostedTrees:
 
     def training_options(self, wanted: Sequence[float], seed: int) -> dict[str, Any]:
         """xgboost's own parameters for a booster of these quantiles."""
-        return {
-            "objective": "reg:quantileerror",
-            "quantile_alpha": list(wanted),
-            "tree_method": "hist",
-            "grow_policy": "lossguide",
-            "max_depth": 0,
-            "max_leaves": self.leaves,
-            "max_bin": BINS,
-            "learning_rate": self.learning_rate,
-            "min_child_weight": 10,
-            "colsample_bynode": self.columns,
-            "subsample": self.sample,
-            "seed": seed,
-        }
+        return {"objective": "reg:quantileerror", "quantile_alpha": list(wanted)} | self.growing(seed)
 
     def _train(self, sample: Sample, wanted: Sequence[float], seed: int) -> xgboost.Booster:
         options = self.training_options(wanted, seed) | {"nthread": 1}
@@ -146,6 +113,14 @@ def learning_design(panel: Snapshot) -> Design:
     """Features of a panel to learn from: regions in order of their names, numbered by it; covariates that vary."""
     ordered, _ = by_name(panel)
     return Design(ordered, np.arange(len(ordered.manifest.regions), dtype=np.float64), _varying(ordered))
+
+
+def forecasting_design(parameters: Parameters, ordered: Snapshot) -> Design:
+    """The same features of a panel to forecast (regions in order of their names), by what the parameters kept."""
+    place = {name: float(k) for k, name in enumerate(parameters["regions"])}
+    code = np.array([place.get(name, np.nan) for name in ordered.manifest.regions])
+    known = {name: k for k, name in enumerate(ordered.manifest.covariates)}
+    return Design(ordered, code, tuple(known[name] for name in parameters["covariates"]))
 
 
 def levels(panel: Snapshot) -> list[float]:
