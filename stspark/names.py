@@ -9,7 +9,7 @@ COMBINATION = "combination"
 """The weighted mean of all models, as a model of its own."""
 NETWORKS = ("stcnn", "stcnn_plain", "lstm", "gru", "transformer")
 """Global models that ranks train together."""
-PANEL_MODELS = ("boosted_trees", "shared_seasons", "sar", "dynamic_sar", "stv", "foundation")
+PANEL_MODELS = ("boosted_trees", "shared_seasons", "residual_trees", "sar", "dynamic_sar", "stv", "foundation")
 """Global models that one process fits."""
 GLOBAL_MODELS = (*NETWORKS, *PANEL_MODELS)
 PANEL_PREFIX = "panel:"

@@ -1,4 +1,4 @@
-"""What holds for boosted trees and shared seasons alike: what may not change a forecast."""
+"""What holds for boosted trees, shared seasons and the trees on what those leave: what may not change a forecast."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 from shop_panel import HORIZON, QUANTILES, cutoff_of, in_order, shop_panel
 
 from stspark.models.panel.boosted.model import BoostedTrees
+from stspark.models.panel.residual_trees.model import ResidualTrees
 from stspark.models.panel.seasons.model import SharedSeasons
 
 MODELS = [
     BoostedTrees(rows=1500, boosters=2, rounds=40, learning_rate=0.2, columns=0.5),
     SharedSeasons(windows=4),
+    ResidualTrees(rows=500, boosters=2, rounds=20, learning_rate=0.2, columns=0.5),
 ]
 
 
@@ -58,6 +60,21 @@ def test_nothing_after_the_cutoff_changes_a_forecast(panel, model, forecast):
     observed[days:] = rng.random(y[days:].shape) > 0.5
     scrambled = replace(panel, y=y, observed=observed).known_on(cutoff_of(panel))
     np.testing.assert_array_equal(model.predict(model.fit(scrambled), scrambled, QUANTILES), forecast)
+
+
+def test_covariates_after_the_horizon_do_not_matter(panel, model):
+    """A cutoff in the middle of the panel; what is known ahead ends with its horizon."""
+    cutoff = panel.manifest.day(119)
+    covariates = panel.covariates.copy()
+    covariates[120 + HORIZON :] = 1 - covariates[120 + HORIZON :]
+    here, other = panel.known_on(cutoff), replace(panel, covariates=covariates).known_on(cutoff)
+    np.testing.assert_array_equal(
+        model.predict(model.fit(other), other, QUANTILES), model.predict(model.fit(here), here, QUANTILES)
+    )
+
+
+def test_a_second_fit_is_the_same(known, model, fitted):
+    assert model.fit(known) == fitted
 
 
 def test_the_values_of_days_that_were_not_observed_do_not_matter(known, model, forecast):

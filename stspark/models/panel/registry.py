@@ -12,6 +12,7 @@ _HERE = "stspark.models.panel"
 _MODELS = {
     "boosted_trees": f"{_HERE}.boosted.model:BoostedTrees",
     "shared_seasons": f"{_HERE}.seasons.model:SharedSeasons",
+    "residual_trees": f"{_HERE}.residual_trees.model:ResidualTrees",
     "sar": f"{_HERE}.dynamic_sar:Sar",
     "dynamic_sar": f"{_HERE}.dynamic_sar:DynamicSar",
     "stv": f"{_HERE}.stv:Stv",

@@ -22,6 +22,8 @@ YEAR = 364
 AROUND = (0, -1, 1, -2, 2, -3, 3)
 """Days around the target day whose known-ahead covariates are looked at."""
 AGE_LIMIT = 365
+TIME_OF_YEAR = (2, 4)
+"""Positions in `Design.rows` of the day of the year and the month."""
 
 
 @dataclass(frozen=True)

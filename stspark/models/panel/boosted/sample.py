@@ -24,9 +24,9 @@ class Sample:
     weight: Floats
 
 
-def origins(days: int) -> list[int]:
-    """Day indices to look ahead from, newest first: at least a week before the last day, weeks apart."""
-    return list(range(days - 1 - ORIGIN_STEP, LEVEL_DAYS - 1, -ORIGIN_STEP))
+def origins(days: int, first: int = LEVEL_DAYS) -> list[int]:
+    """Day indices to look ahead from, newest first: at least a week before the last day, weeks apart, from `first`."""
+    return list(range(days - 1 - ORIGIN_STEP, first - 1, -ORIGIN_STEP))
 
 
 def draw(design: Design, most: int, half_life: float, seed: int) -> Sample:
