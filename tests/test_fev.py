@@ -128,5 +128,5 @@ def test_a_mixture_is_the_weighted_mean_of_points_and_quantiles():
 def test_a_mixture_of_an_unknown_model_is_refused(tmp_path):
     raw = yaml.safe_load(Path(ROHLIK).read_text(encoding="utf-8")) | {"mixtures": {"both": {"boosted_tree": 1}}}
     (tmp_path / "task.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"mixtures.both: 'boosted_tree' is none of the models residual_trees, "):
+    with pytest.raises(ConfigError, match=r"mixtures.both: 'boosted_tree' is none of the models boosted_trees"):
         read_task(str(tmp_path / "task.yaml"))

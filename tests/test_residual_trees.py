@@ -14,7 +14,7 @@ from stspark.models.panel.boosted.model import learning_design
 from stspark.models.panel.boosted.sample import origins
 from stspark.models.panel.residual_trees.events import events, surroundings
 from stspark.models.panel.residual_trees.model import FIRST_ORIGIN, ResidualTrees
-from stspark.models.panel.residual_trees.rows import draw
+from stspark.models.panel.residual_trees.rows import draw, seen_from
 from stspark.models.panel.residual_trees.targets import limit, pattern
 from stspark.models.panel.seasons.earlier import forecasts
 from stspark.models.panel.seasons.model import STRENGTH, SharedSeasons, forecast
@@ -90,6 +90,15 @@ def test_a_constant_stays_what_it_is(known):
 
 def test_zeros_only_stay_zeros(known):
     np.testing.assert_allclose(made(sold(known, np.zeros_like(known.y)))[:, :, 0], 0.0, atol=0.01)
+
+
+def test_a_wave_without_noise_is_learned_by_heart():
+    """Nothing but a week's wave: hardly anything may be left."""
+    panel = shop_panel(noise=0.0)
+    y = np.array([100.0, 50, 20, 10]) * (1 + 0.4 * np.sin(2 * np.pi * np.arange(len(panel.y)) / 7))[:, None]
+    everywhere = np.ones_like(panel.alive)
+    panel = replace(panel, y=y, alive=everywhere, observed=everywhere)
+    np.testing.assert_allclose(made(panel.known_on(cutoff_of(panel)))[:, :, 0], y[-HORIZON:].T, rtol=0.02)
 
 
 def test_returns_and_rare_sales_are_numbers(known):
@@ -188,6 +197,22 @@ def test_surroundings_worked_by_hand(known):
     assert str(first) == "2023-04-13"  # Easter Sunday is the 9th
     np.testing.assert_array_equal(seen[:, 0], [4, 5, 6, 7, 8, 8, 8])
     np.testing.assert_array_equal(seen[:, 1], -20)
+
+
+def test_what_is_seen_from_an_earlier_day_does_not_change_with_what_followed(known):
+    """Within one panel: targets after the origin, and covariates after its horizon."""
+    origin = 110
+    y, observed, covariates = known.y.copy(), known.observed.copy(), known.covariates.copy()
+    y[origin + 1 :] *= 7
+    observed[origin + 1 :, 1] = False
+    covariates[origin + 1 + HORIZON :] = 1 - covariates[origin + 1 + HORIZON :]
+    covariates[:, :, 1] = 0
+    seen = []
+    for panel in (known, replace(known, y=y, observed=observed, covariates=covariates)):
+        design = learning_design(panel)
+        made = forecasts(design.panel, lambda cut: forecast(cut, STRENGTH), [origin])[0]
+        seen.append(seen_from(design, events(design), made))
+    np.testing.assert_array_equal(*seen)
 
 
 def test_the_time_of_the_year_stands_where_it_is_left_out(known):

@@ -25,7 +25,7 @@ class Sample:
 
 
 def origins(days: int, first: int = LEVEL_DAYS) -> list[int]:
-    """Day indices to look ahead from, newest first: at least a week before the last day, weeks apart, from `first`."""
+    """Day indices to look ahead from, newest first: weeks apart, from `first` to a week before the last day."""
     return list(range(days - 1 - ORIGIN_STEP, first - 1, -ORIGIN_STEP))
 
 

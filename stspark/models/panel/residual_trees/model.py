@@ -21,13 +21,12 @@ from stspark.models.panel.boosted.features import LEVEL_DAYS, TIME_OF_YEAR
 from stspark.models.panel.boosted.growth import BINS, Growth
 from stspark.models.panel.boosted.model import forecasting_design, learning_design, pack, unpack
 from stspark.models.panel.boosted.sample import ORIGIN_STEP, origins
-from stspark.models.panel.boosted.transform import from_learnt
 from stspark.models.panel.order import by_name
 from stspark.models.panel.residual_trees.events import events
 from stspark.models.panel.residual_trees.rows import Rows, Singles, draw, seen_from
 from stspark.models.panel.residual_trees.targets import limit
 from stspark.models.panel.seasons.earlier import SHORTEST, Earlier, Spread, forecasts, spread, stacked
-from stspark.models.panel.seasons.model import STRENGTH, ahead, forecast, size, solved
+from stspark.models.panel.seasons.model import STRENGTH, ahead, forecast, in_units, size, solved
 from stspark.snapshot import Snapshot
 
 FIRST_ORIGIN = 70
@@ -47,7 +46,11 @@ class Kind:
     timeless: bool
 
 
-KINDS = (Kind(0.4, True, False), Kind(0.4, False, True), Kind(0.2, False, False))
+KINDS = (
+    Kind(0.4, pattern=True, timeless=False),
+    Kind(0.4, pattern=False, timeless=True),
+    Kind(0.2, pattern=False, timeless=False),
+)
 
 
 @dataclass(frozen=True)
@@ -98,15 +101,12 @@ class ResidualTrees(Growth):
         """[R, H, 1 + Q]; see `PanelForecaster`. The panel must end where that of the fit ended."""
         ordered, back = by_name(panel)
         middle, known = ahead(parameters, ordered)
-        scale = size(ordered)
         design = forecasting_design(parameters, ordered)
         chosen = tuple(ordered.manifest.covariates.index(name) for name in parameters["events"])
-        x = seen_from(design, chosen, Earlier(len(ordered.y) - 1, middle, scale))
+        x = seen_from(design, chosen, Earlier(len(ordered.y) - 1, middle, size(ordered)))
         middle = middle + _learned(parameters["state"], x.reshape(-1, x.shape[-1])).reshape(middle.shape)
         off = parameters["width"] * Spread.from_dict(parameters["spread"]).at([0.5, *quantiles], known)
-        made = from_learnt(middle[:, :, None] + off, scale[:, None, None])  # [R, H, 1 + Q]
-        started = ordered.alive[-1] & (np.array(known) >= 0)
-        return np.where(started[:, None, None], made, np.nan)[back]
+        return in_units(ordered, middle[:, :, None] + off, known)[back]
 
     def _train(self, rows: Rows, kind: Kind, seed: int) -> xgboost.Booster:
         target = rows.pattern if kind.pattern else rows.error

@@ -61,9 +61,7 @@ class SharedSeasons:
         ordered, back = by_name(panel)
         middle, known = ahead(parameters, ordered)
         off = Spread.from_dict(parameters["spread"]).at([0.5, *quantiles], known)  # [R, H, 1 + Q]
-        made = from_learnt(middle[:, :, None] + off, size(ordered)[:, None, None])
-        started = ordered.alive[-1] & (np.array(known) >= 0)
-        return np.where(started[:, None, None], made, np.nan)[back]
+        return in_units(ordered, middle[:, :, None] + off, known)[back]
 
 
 def solved(panel: Snapshot, strength: Strength) -> Parameters:
@@ -90,6 +88,12 @@ def ahead(parameters: Parameters, panel: Snapshot) -> tuple[Floats, list[int]]:
     known = [place.get(name, -1) for name in panel.manifest.regions]
     own = np.asarray(parameters["own"])[known]
     return fitted(columns(panel), np.asarray(parameters["shared"]), own)[len(panel.y) :].T, known
+
+
+def in_units(panel: Snapshot, learnt: Floats, known: Sequence[int]) -> Floats:
+    """[R, H, 1 + Q] in the target's unit; NaN where a region has not started, or `ahead` found no place for it."""
+    started = panel.alive[-1] & (np.array(known) >= 0)
+    return np.where(started[:, None, None], from_learnt(learnt, size(panel)[:, None, None]), np.nan)
 
 
 def size(panel: Snapshot) -> Floats:
