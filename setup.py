@@ -9,10 +9,12 @@ HERE = Path(__file__).parent
 
 REQUIRED = [
     "pyspark==4.2.0",  # the engine; delta-spark 4.4 refuses later ones
+    "py4j",  # comes with pyspark: the kind of some errors of Spark's jobs (BSD-3-Clause)
     "delta-spark==4.4.0",  # Delta tables from Python; 4.4.1 has no jar on Maven Central
     "pydantic",  # the config is a typed object, checked at the door
     "PyYAML",  # a data set is one YAML file
     "pandas<3",  # what pandas UDFs are handed; statsforecast refuses 3
+    "python-dateutil",  # comes with pandas: the date of Easter (Apache-2.0 OR BSD-3-Clause)
     "pyarrow",  # moves rows between Spark and pandas, and writes the training snapshot
     "numpy",  # the arithmetic of the models
     "holidays",  # public holidays of each region's country, offline
