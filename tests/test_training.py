@@ -4,6 +4,7 @@ import json
 import logging
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +22,7 @@ from stspark.training import launch as starting
 from stspark.training import train as training
 from stspark.training.launch import Place, choose_place, find_failure
 from stspark.training.plan import TrainingConfig
+from stspark.training.state import Keeper
 
 FIRST, DAYS, HORIZON = date(2023, 1, 2), 70, 7
 REGIONS = ("north", "south", "late")
@@ -218,3 +220,12 @@ def test_a_network_that_returns_nonsense_for_a_region_leaves_the_naives_forecast
     told = trained.models.first()
     assert (told["status"], told["fallback_used"]) == ("failed", "seasonal_naive")
     assert f"'south' at cutoff {day}" in told["error"]
+
+
+def test_a_state_that_another_rank_removes_while_it_is_looked_for_is_none(tmp_path, monkeypatch):
+    """Rank 0 ends a cutoff, and with it the state of that cutoff, while the others begin the next one."""
+    keeper = Keeper(tmp_path / "state.pt", "next cutoff", writes=False)
+    monkeypatch.setattr(Path, "exists", lambda self: True)  # it was there a moment ago
+    assert not keeper.exists()
+    layer = torch.nn.Linear(1, 1)
+    assert keeper.restore(layer, None, None).epoch == 0

@@ -82,10 +82,15 @@ class Keeper:
         return self._read() is not None
 
     def _read(self) -> Any:
-        """On the CPU: the optimiser keeps its count of steps there, and moves what belongs beside the weights."""
-        if not self.path.exists():
+        """On the CPU: the optimiser keeps its count of steps there, and moves what belongs beside the weights.
+
+        Rank 0 may remove the last cutoff's state at any moment while the others look for that of the next.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
             return None
-        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return state if state["key"] == self.key else None
 
     def clear(self) -> None:
