@@ -44,7 +44,7 @@ cluster: environment ## the same on a standalone cluster of two workers here, co
 bench-spatial: environment ## what knowing the neighbours brings, on simulated panels (two minutes, without Spark)
 	@$(BIN)/python -m bench.spatial $(ARGS)
 
-bench-features: environment ## events to region_day beside DuckDB and Polars; half an hour (ARGS=--short: two minutes)
+bench-features: environment ## events to region_day beside DuckDB and Polars; nine minutes (ARGS=--short: two)
 	@$(BIN)/python bench/features_table $(ARGS)
 
 bench-global: environment ## figures of the global models: Los-loop, spill-over, ablations, speed (ARGS=--quick)

@@ -1,6 +1,6 @@
 """`make bench-features`: events to region_day beside DuckDB and Polars, one new day beside a full build, memory.
 
-The long form (20 million events, 5 and 40 million for memory) takes about half an hour; ARGS=--short two minutes.
+The long form (20 million events, 5 and 40 million for memory) takes about nine minutes; ARGS=--short two.
 Results lie in bench/results/features.json (or features_short.json).
 """
 
