@@ -10,11 +10,10 @@ import sys
 from stspark.ensemble import spread as ensemble
 from stspark.features import learning
 from stspark.fleet import results, spread
-from stspark.fleet.retry import in_smaller_packs
+from stspark.fleet.retry import staged_fleet
 from stspark.global_model import score_globals
 from stspark.job import Job, run_job
 from stspark.names import NAIVE
-from stspark.session import slots
 from stspark.staging import staged
 
 
@@ -26,9 +25,8 @@ def main(job: Job) -> None:
         models = results.require_run(store.read("models"), run.run_id)
         frame = learning.learning_frame(known.region_day, known.calendar, run.as_of, settings.time.horizon)
         task = spread.fleet_task(settings, learning.known_ahead(known.calendar), [run.as_of], run.as_of)
-        packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
-        score = lambda n: staged(job, "scores", spread.score_fleet(frame, models, task, n))  # noqa: E731
-        rows = in_smaller_packs(score, packs).where("kind = 'forecast'").drop("status")
+        scores = staged_fleet(job, "scores", lambda packs: spread.score_fleet(frame, models, task, packs))
+        rows = scores.where("kind = 'forecast'").drop("status")
         naive = rows.where(f"model = '{NAIVE}'")
         for scored in score_globals(job, run, models, naive):
             rows = rows.unionByName(scored, allowMissingColumns=True)

@@ -13,10 +13,9 @@ from pyspark.sql import functions as F
 from stspark.ensemble import spread as ensemble
 from stspark.features import learning
 from stspark.fleet import earlier, results, spread
-from stspark.fleet.retry import in_smaller_packs
+from stspark.fleet.retry import staged_fleet
 from stspark.global_model import train_globals
 from stspark.names import NAIVE
-from stspark.session import slots
 from stspark.staging import staged
 
 if TYPE_CHECKING:
@@ -62,13 +61,11 @@ def fleet_says(job: Job, run: Run, frame: DataFrame, names: Sequence[str], cutof
     """The regional models from these cutoffs; names: the known-ahead columns of the learning frame."""
     settings = job.settings
     task = spread.fleet_task(settings, names, cutoffs, run.as_of)
-    packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
     before = spread.Earlier(
         earlier.predicted_seconds(frame, [name for name, _ in task.models], job.store, run),
         earlier.earlier_models(job.store, settings, run),
     )
-    name = f"fleet-{cutoffs[-1]}"
-    fleet = in_smaller_packs(lambda n: staged(job, name, spread.run_fleet(frame, task, n, before)), packs)
+    fleet = staged_fleet(job, f"fleet-{cutoffs[-1]}", lambda packs: spread.run_fleet(frame, task, packs, before))
     return Said(fleet.where("kind = 'forecast'").drop("status"), fleet.where("kind = 'model'"))
 
 

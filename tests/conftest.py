@@ -15,6 +15,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from shop_panel import cutoff_of, shop_panel
+
+from stspark.snapshot import Snapshot
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOP = {"regions": 6, "start": date(2024, 6, 1), "end": date(2025, 6, 30), "orders_per_day": 30}
@@ -144,3 +147,15 @@ def small_run(spark, tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
     arguments = small_arguments(home)
     ran = run_job("pipeline", *arguments)
     return SmallRun(arguments, home / "simulated", home / "warehouse/small", home / "reports", ran, spark)
+
+
+@pytest.fixture(scope="module")
+def panel() -> Snapshot:
+    """The small panel of models that see all regions; test modules with another one define their own."""
+    return shop_panel()
+
+
+@pytest.fixture(scope="module")
+def known(panel: Snapshot) -> Snapshot:
+    """What is known of it a horizon before its end."""
+    return panel.known_on(cutoff_of(panel))

@@ -17,16 +17,6 @@ SMALL = BoostedTrees(rows=1500, boosters=2, rounds=40, learning_rate=0.2, column
 
 
 @pytest.fixture(scope="module")
-def panel():
-    return shop_panel()
-
-
-@pytest.fixture(scope="module")
-def known(panel):
-    return panel.known_on(cutoff_of(panel))
-
-
-@pytest.fixture(scope="module")
 def fitted(known):
     return SMALL.fit(known)
 

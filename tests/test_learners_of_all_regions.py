@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from shop_panel import HORIZON, QUANTILES, cutoff_of, in_order, shop_panel
+from shop_panel import HORIZON, QUANTILES, cutoff_of, in_order
 
 from stspark.models.panel.boosted.model import BoostedTrees
 from stspark.models.panel.residual_trees.model import ResidualTrees
@@ -18,16 +18,6 @@ MODELS = [
     SharedSeasons(windows=4),
     ResidualTrees(rows=500, boosters=2, rounds=20, learning_rate=0.2, columns=0.5),
 ]
-
-
-@pytest.fixture(scope="module")
-def panel():
-    return shop_panel()
-
-
-@pytest.fixture(scope="module")
-def known(panel):
-    return panel.known_on(cutoff_of(panel))
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda model: model.name)

@@ -22,16 +22,6 @@ from stspark.models.panel.seasons.model import STRENGTH, SharedSeasons, forecast
 SMALL = ResidualTrees(rows=500, boosters=1, rounds=20, learning_rate=0.2, columns=0.5)
 
 
-@pytest.fixture(scope="module")
-def panel():
-    return shop_panel()
-
-
-@pytest.fixture(scope="module")
-def known(panel):
-    return panel.known_on(cutoff_of(panel))
-
-
 def made(panel, model=SMALL):
     return model.predict(model.fit(panel), panel, QUANTILES)
 

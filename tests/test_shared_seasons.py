@@ -19,16 +19,6 @@ MODEL = SharedSeasons(windows=4)
 
 
 @pytest.fixture(scope="module")
-def panel():
-    return shop_panel()
-
-
-@pytest.fixture(scope="module")
-def known(panel):
-    return panel.known_on(cutoff_of(panel))
-
-
-@pytest.fixture(scope="module")
 def fitted(known):
     return MODEL.fit(known)
 

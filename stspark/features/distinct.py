@@ -51,11 +51,13 @@ def _distinct(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.Recor
     """Rows of group and hashes to one row per group with an array of the distinct hashes, `most` rows at a time."""
     settle()
     held: list[pa.RecordBatch] = []
+    rows = 0
     for batch in batches:
         held.append(batch)
-        if sum(b.num_rows for b in held) >= most:
+        rows += batch.num_rows
+        if rows >= most:
             yield _arrays(pa.Table.from_batches(held))
-            held = []
+            held, rows = [], 0
     if held:
         yield _arrays(pa.Table.from_batches(held))
 

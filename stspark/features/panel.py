@@ -14,8 +14,8 @@ from stspark.columns import schema_of
 from stspark.features import distinct
 from stspark.features.clean import Rules, clean
 from stspark.names import CLOSED, MISSING, OBSERVED
+from stspark.session import slots
 from stspark.settings import Target
-from stspark.worker import settle
 
 EXCEPTED = "_excepted"
 
@@ -89,18 +89,17 @@ def add_target_clean(days: DataFrame, rules: Rules | None = None) -> DataFrame:
 
     Each region's days go through one task as a whole, and lie together in one partition afterwards.
     """
-    slots = days.sparkSession.sparkContext.defaultParallelism  # few bytes, much work: one task is not enough
+    tasks = slots(days.sparkSession)  # few bytes, much work: one task is not enough
     events = [F.col(c) > 0 for c in days.columns if c == "holiday" or c.startswith("event_")]
     excepted = functools.reduce(Column.__or__, events) if events else F.lit(False)
-    marked = days.withColumn(EXCEPTED, F.coalesce(excepted, F.lit(False))).repartition(slots, "region")
+    marked = days.withColumn(EXCEPTED, F.coalesce(excepted, F.lit(False))).repartition(tasks, "region")
     schema = StructType([*days.schema, *schema_of([("target_clean", "double"), ("is_outlier", "boolean")])])
     chosen = rules or Rules()
     cleaned = marked.groupBy("region").applyInArrow(lambda days: _clean_region(days, chosen), schema)
-    return cleaned.repartition(slots, "region")
+    return cleaned.repartition(tasks, "region")
 
 
 def _clean_region(days: pa.Table, rules: Rules) -> pa.Table:
-    settle()
     rows = days.sort_by("date")
     target = rows["target"].to_numpy().astype(float)
     status, excepted = rows["status"].to_numpy().astype(object), rows[EXCEPTED].to_numpy()

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
+
+from stspark.fleet.spread import PACKS_PER_SLOT
+from stspark.session import slots
+from stspark.staging import staged
+
+if TYPE_CHECKING:
+    from stspark.job import Job
 
 log = logging.getLogger("stspark")
 
@@ -15,6 +23,12 @@ TRIES, SMALLER = 3, 4
 DIED = ("Python worker exited unexpectedly", "ExecutorLostFailure", "Executor heartbeat timed out")
 """What Spark says where a worker's or executor's process ended under a task, after its own tries of that task."""
 T = TypeVar("T")
+
+
+def staged_fleet(job: Job, name: str, fleet: Callable[[int], DataFrame]) -> DataFrame:
+    """The rows of fleet(packs), computed once and staged: in the packs of the settings, and smaller ones if need be."""
+    packs = job.settings.fleet.packs or PACKS_PER_SLOT * slots(job.spark)
+    return in_smaller_packs(lambda n: staged(job, name, fleet(n)), packs)
 
 
 def in_smaller_packs(run: Callable[[int], T], packs: int) -> T:
