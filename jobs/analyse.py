@@ -14,7 +14,6 @@ from stspark.fleet import spread
 from stspark.job import Job, run_job
 from stspark.report.diagnosis import write_page
 from stspark.runs import resolve_as_of
-from stspark.session import slots
 
 
 def main(job: Job) -> None:
@@ -22,7 +21,7 @@ def main(job: Job) -> None:
     as_of = resolve_as_of(store, job.asked_as_of, settings)
     with job.step("analyse"):
         region_day, season = store.read("region_day"), settings.time.season
-        packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
+        packs = spread.packs_of(settings, job.spark)
         found = analyse_regions(region_day, as_of, season, packs)
         of_map = analyse_map(region_day, store.read("region_edges"), as_of, season, settings.seed)
         store.replace("diagnostics", found.unionByName(of_map).withColumn("as_of", F.lit(as_of)))

@@ -17,7 +17,6 @@ from stspark.explain.members import members_of, parts_of_all
 from stspark.features import learning
 from stspark.fleet import spread
 from stspark.names import ALL_REGIONS, COMBINATION
-from stspark.session import slots
 
 if TYPE_CHECKING:
     from stspark.job import Job
@@ -42,7 +41,7 @@ def explain(job: Job, run: Run) -> DataFrame:
     frame = learning.learning_frame(store.read("region_day"), calendar, run.as_of, settings.time.horizon)
     asked = _asked(store.read("forecasts"), store.read("models"), run.run_id)
     first = frame.groupBy("region").agg(F.min("date").alias("date"))
-    packs = settings.fleet.packs or spread.PACKS_PER_SLOT * slots(job.spark)
+    packs = spread.packs_of(settings, job.spark)
     spread_out = learning.in_packs(frame.join(asked.join(first, "region"), ["region", "date"], "left"), packs)
     fleet = spread.fleet_task(settings, learning.known_ahead(calendar), [run.as_of], run.as_of)
     task = ExplainTask(fleet, tuple(event_columns(settings.calendar)))

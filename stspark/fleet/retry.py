@@ -10,8 +10,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
-from stspark.fleet.spread import PACKS_PER_SLOT
-from stspark.session import slots
+from stspark.fleet.spread import packs_of
 from stspark.staging import staged
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ T = TypeVar("T")
 
 def staged_fleet(job: Job, name: str, fleet: Callable[[int], DataFrame]) -> DataFrame:
     """The rows of fleet(packs), computed once and staged: in the packs of the settings, and smaller ones if need be."""
-    packs = job.settings.fleet.packs or PACKS_PER_SLOT * slots(job.spark)
-    return in_smaller_packs(lambda n: staged(job, name, fleet(n)), packs)
+    return in_smaller_packs(lambda packs: staged(job, name, fleet(packs)), packs_of(job.settings, job.spark))
 
 
 def in_smaller_packs(run: Callable[[int], T], packs: int) -> T:

@@ -11,7 +11,7 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stspark.features.learning import in_packs
@@ -26,6 +26,7 @@ from stspark.fleet.warm import WarmStart
 from stspark.models.base import Forecaster, Future, Series
 from stspark.models.regional.registry import build
 from stspark.names import NAIVE
+from stspark.session import slots
 from stspark.settings import Backtest, Settings
 from stspark.worker import settle
 
@@ -47,6 +48,11 @@ class FleetTask:
 
     def build(self) -> dict[str, Forecaster]:
         return {name: build(name, options) for name, options in self.models}
+
+
+def packs_of(settings: Settings, spark: SparkSession) -> int:
+    """How many tasks regions are spread over."""
+    return settings.fleet.packs or PACKS_PER_SLOT * slots(spark)
 
 
 def origin_of(backtest: Backtest) -> Origin:
