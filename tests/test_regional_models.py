@@ -282,26 +282,26 @@ def test_a_forecast_that_is_not_finite_is_refused_with_its_step():
         pytest.param("auto_ets", {"components": "AAA", "damped": True}, AutoETS(7, "AAA", True), id="damped ets"),
         pytest.param(
             "auto_arima",
-            {},
+            {"estimation": "css-ml"},
             AutoARIMA(season_length=7, max_p=3, max_q=3, max_P=1, max_Q=1, D=1, approximation=True, nmodels=20),
             id="auto_arima",
         ),
-        pytest.param("sarima", {}, ARIMA((1, 0, 1), 7, (0, 1, 1)), id="sarima"),
+        pytest.param("sarima", {"estimation": "css-ml"}, ARIMA((1, 0, 1), 7, (0, 1, 1)), id="sarima"),
         pytest.param(
             "sarima",
-            {"order": [1, 0, 0], "include_drift": True},
+            {"order": [1, 0, 0], "include_drift": True, "estimation": "css-ml"},
             ARIMA((1, 0, 0), 7, (0, 1, 1), include_drift=True),
             id="sarima with drift",
         ),
         pytest.param(
             "sarima",
-            {"order": [2, 0, 1], "seasonal_order": [1, 0, 0]},
+            {"order": [2, 0, 1], "seasonal_order": [1, 0, 0], "estimation": "css-ml"},
             ARIMA((2, 0, 1), 7, (1, 0, 0)),
             id="sarima with intercept",
         ),
         pytest.param(
             "sarima",
-            {"order": [0, 1, 1], "seasonal_order": [0, 0, 0]},
+            {"order": [0, 1, 1], "seasonal_order": [0, 0, 0], "estimation": "css-ml"},
             ARIMA((0, 1, 1), 7, (0, 0, 0)),
             id="arima without a season",
         ),
@@ -417,6 +417,36 @@ def test_auto_arima_says_its_orders_and_coefficients():
     assert orders["D"] == 1
     assert found["model"] == "ARIMA({p},{d},{q})({P},{D},{Q})[7]".format(**orders)
     assert all(isinstance(found[f"sma{i + 1}"], float) for i in range(orders["Q"]))
+
+
+@pytest.mark.parametrize("name", ["sarima", "sarimax", "auto_arima"])
+def test_least_squares_come_near_the_greatest_likelihood(name):
+    """Criteria of either estimation are those of the exact likelihood: no estimate has a greater one than the greatest."""
+    history, ahead = demand(9)
+    order = {"max_p": 1, "max_q": 1, "d": 0} if name == "auto_arima" else {}
+    found = {way: registry.build(name, {"estimation": way, **order}).fit(history) for way in ("css", "css-ml")}
+    least, most = found["css"], found["css-ml"]
+    assert least["model"] == most["model"]
+    assert most["aicc"] - 1e-3 <= least["aicc"] <= most["aicc"] + 2
+    assert least["aicc"] - least["aic"] == pytest.approx(most["aicc"] - most["aic"])
+    assert least["bic"] - least["aic"] == pytest.approx(most["bic"] - most["aic"])
+    assert least["sigma2"] == pytest.approx(most["sigma2"], rel=0.02)
+    means = [registry.build(name, order).predict(found[way], history, ahead, QUANTILES).mean for way in found]
+    np.testing.assert_allclose(*means, rtol=0.02)
+
+
+@pytest.mark.parametrize("name", ["sarima", "auto_arima"])
+def test_a_growth_that_least_squares_take_for_explosive_is_estimated_by_likelihood(name):
+    rng = np.random.default_rng(3)
+    y = np.exp(np.linspace(0, 6, 300)) * rng.gamma(400, 1 / 400, 300)
+    history = series(y)
+    model = registry.build(name, {"max_q": 0, "max_P": 0, "d": 0} if name == "auto_arima" else {})
+    parameters = model.fit(history)
+    phi = [parameters[f"ar{i + 1}"] for i in range(parameters["p"])]
+    assert phi and np.abs(np.roots([1.0, *(-np.array(phi))])).max() < 1
+    made = model.predict(parameters, history, after(history, 7), [0.1, 0.9])
+    assert np.isfinite(made.quantiles).all()
+    assert (made.mean > y[-60]).all()
 
 
 def test_prophet_uses_covariates_that_vary_and_holidays_that_it_has_seen():
@@ -541,6 +571,7 @@ def test_prophet_refuses_a_history_that_went_on():
         ),
         pytest.param("seasonal_naive", {"zzz": 1}, ["models.seasonal_naive.zzz", "no options"], id="takes none"),
         pytest.param("seasonal_naive", {"min_length": 3}, ["models.seasonal_naive.min_length"], id="not an option"),
+        pytest.param("sarima", {"estimation": "ml"}, ["models.sarima.estimation", "css, css-ml"], id="estimation"),
         pytest.param("sarima", {"order": [1, 0]}, ["models.sarima.order", "three whole numbers"], id="short order"),
         pytest.param("sarima", {"order": [1, 0, -1]}, ["models.sarima.order", "-1", "0 or more"], id="negative"),
         pytest.param("sarima", {"include_drift": "yes"}, ["models.sarima.include_drift", "true or false"], id="flag"),

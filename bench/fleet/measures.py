@@ -22,6 +22,8 @@ SHORTEST, REPEATS = ("seasonal_naive", "window_average"), 5
 DEAR = ("auto_ets", "sarima", "auto_arima")
 DEFAULT = ("seasonal_naive", "theta", *DEAR)
 """The statistical models of the default fleet."""
+AS_STATSFORECAST = {"sarima": {"estimation": "css-ml"}, "auto_arima": {"estimation": "css-ml"}}
+"""Options under which a model does what statsforecast's class of that name does."""
 THREE = ("seasonal_naive", "theta", "auto_ets")
 """The fleet whose time is compared with statsforecast's own: each model alone is as short as a Spark job's start."""
 
@@ -70,9 +72,11 @@ class Bench:
 
 
 def task(models: Sequence[str], last: np.datetime64, *, windows: int = 3, refit: bool = True) -> FleetTask:
+    """Every model refitted at every cutoff, estimated as statsforecast's classes do; or the default fleet's savings."""
     cutoffs = tuple(last - HORIZON * k for k in range(windows, 0, -1))
     plan = Plan(cutoffs, HORIZON, (0.1, 0.5, 0.9), False, 60, origin=Origin(refit=1 if refit else None))
-    return FleetTask(tuple((name, {}) for name in models), (), SEASON, plan, warm=(7, 1.5))
+    options = {name: AS_STATSFORECAST.get(name, {}) if refit else {} for name in models}
+    return FleetTask(tuple(options.items()), (), SEASON, plan, warm=(7, 1.5))
 
 
 def like_for_like(bench: Bench, panel: Panel) -> dict[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,14 @@ def encode(fitted: Fitted) -> Parameters:
     return {"model": _title(order), **order, **coefficients, **quality, **errors}
 
 
+def order_of(fitted: Fitted) -> dict[str, Any]:
+    """What statsforecast's Arima takes to estimate the same model anew."""
+    order = dict(zip(_ORDER, fitted["arma"], strict=True))
+    seasonal = {"order": (order["P"], order["D"], order["Q"]), "period": order["season"]}
+    constant = {"include_mean": "intercept" in fitted["coef"], "include_drift": "drift" in fitted["coef"]}
+    return {"order": (order["p"], order["d"], order["q"]), "seasonal": seasonal} | constant
+
+
 Regressors = tuple[Floats, Floats]
 """Columns beside the target, of the whole history [n, k] and of the days ahead [h, k]."""
 
@@ -62,12 +71,16 @@ def forward(
     y = days_to_filter(model, parameters, history)
     past, ahead = (None, None) if regressors is None else regressors
     with statsforecast_errors(model):
-        known = None if past is None else past[-len(y) :]
-        filtered = forward_arima(_decode(parameters), y, xreg=known, method="CSS-ML")
-        result = forecast_arima(filtered, h=len(future), xreg=ahead, level=[_ONE_SD])
+        state = filtered(parameters, y, None if past is None else past[-len(y) :])
+        result = forecast_arima(state, h=len(future), xreg=ahead, level=[_ONE_SD])
         mean = np.asarray(result["mean"], dtype=np.float64)
         sd = result["upper"].to_numpy()[:, 0] - mean
     return gaussian_forecast(mean, sd, quantiles)
+
+
+def filtered(parameters: Parameters, y: Floats, xreg: Floats | None) -> Fitted:
+    """Statsforecast's model after `y` [n] with the coefficients kept; xreg: [n, k] or None."""
+    return forward_arima(_decode(parameters), y, xreg=xreg, method="CSS-ML")
 
 
 def _decode(parameters: Parameters) -> Fitted:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from stspark.models.base import Forecast, Future, Parameters, Series
 from stspark.models.regional import arima_codec, options
+from stspark.models.regional.arima_estimate import CSS, ESTIMATIONS, from_least_squares
 from stspark.models.regional.statsforecast_adapter import (
     fitted_days,
     search_arima,
@@ -22,8 +23,7 @@ class AutoArima:
 
     max_p, max_q, max_P, max_Q: bounds of the search; d: order of differencing, null to test for it;
     D: order of seasonal differencing, null to test for it (on noisy days the test often misses a weekly
-    season); approximation: compare candidates by conditional least squares and estimate only the
-    best one by maximum likelihood; max_models: candidates at most (statsforecast's own bound is 94; sparse
+    X; max_models: candidates at most (statsforecast's own bound is 94; sparse
     series take long); max_history: fit on the most recent days only.
     """
 
@@ -33,6 +33,7 @@ class AutoArima:
     max_Q: int = 1
     d: int | None = None
     D: int | None = 1
+    estimation: str = CSS
     approximation: bool = True
     max_models: int = 20
     max_history: int | None = None
@@ -47,6 +48,7 @@ class AutoArima:
         for differences in ("d", "D"):
             options.whole_or_none(f"models.auto_arima.{differences}", getattr(self, differences), at_least=0)
         options.whole("models.auto_arima.max_models", self.max_models, at_least=6)
+        options.one_of("models.auto_arima.estimation", self.estimation, ESTIMATIONS)
         options.flag("models.auto_arima.approximation", self.approximation)
         options.whole_or_none("models.auto_arima.max_history", self.max_history, at_least=self.min_length)
 
@@ -65,7 +67,10 @@ class AutoArima:
                 approximation=self.approximation,
                 nmodels=self.max_models,
                 period=history.season,
+                method="CSS" if self.estimation == CSS else None,
             )
+            if self.estimation == CSS:
+                return from_least_squares(fitted, history, y, arima_codec.order_of(fitted))
             return arima_codec.encode(fitted) | fitted_days(history, y)
 
     def predict(self, parameters: Parameters, history: Series, future: Future, quantiles: Sequence[float]) -> Forecast:

@@ -10,27 +10,23 @@ import numpy as np
 
 from stspark.models.base import Floats, Forecast, Future, Parameters, Series
 from stspark.models.regional import arima_codec, options
-from stspark.models.regional.statsforecast_adapter import (
-    fit_arima,
-    fitted_days,
-    statsforecast_errors,
-    training_days,
-)
+from stspark.models.regional.arima_estimate import CSS, ESTIMATIONS, estimate
+from stspark.models.regional.statsforecast_adapter import statsforecast_errors, training_days
 
 _HOLIDAY = "public_holiday"
 
 
 @dataclass(frozen=True)
 class Sarimax:
-    """Regression with ARIMA errors (FPP3, 10; Box & Jenkins), estimated by CSS-ML.
+    """Regression with ARIMA errors (FPP3, 10; Box & Jenkins).
 
     Columns: whether the day is a public holiday, and every covariate that varies and is no sum of the others.
-    order, seasonal_order: as in sarima; max_history: fit on the most recent days only. The covariates of the fit
-    stand in the parameters as `regressors`, their coefficients as ex_1, ex_2 … in that order.
+    order, seasonal_order, estimation, max_history: as in sarima. The covariates of the fit stand in the parameters as `regressors`, their coefficients as ex_1, ex_2 … in that order.
     """
 
     order: tuple[int, int, int] = (1, 0, 1)
     seasonal_order: tuple[int, int, int] = (0, 1, 1)
+    estimation: str = CSS
     max_history: int | None = None
 
     name: ClassVar[str] = "sarimax"
@@ -40,6 +36,7 @@ class Sarimax:
     def __post_init__(self) -> None:
         options.triple("models.sarimax.order", self.order)
         options.triple("models.sarimax.seasonal_order", self.seasonal_order)
+        options.one_of("models.sarimax.estimation", self.estimation, ESTIMATIONS)
         options.whole_or_none("models.sarimax.max_history", self.max_history, at_least=self.min_length)
 
     def fit(self, history: Series) -> Parameters:
@@ -47,16 +44,11 @@ class Sarimax:
         y = training_days(self.name, history, self.min_length, self.max_history)
         columns = _columns(history.covariates, history.names, history.holidays)
         regressors = _independent({name: values[-len(y) :] for name, values in columns.items()}, history.season)
+        seasonal = self.seasonal_order if history.season > 1 else (0, 0, 0)
+        order = {"order": self.order, "seasonal": {"order": seasonal, "period": history.season}, "include_mean": True}
+        values = np.column_stack([columns[name][-len(y) :] for name in regressors]) if regressors else None
         with statsforecast_errors(self.name):
-            fitted = fit_arima(
-                y,
-                order=self.order,
-                seasonal={"order": self.seasonal_order if history.season > 1 else (0, 0, 0), "period": history.season},
-                include_mean=True,
-                xreg=np.column_stack([columns[name][-len(y) :] for name in regressors]) if regressors else None,
-                method="CSS-ML",
-            )
-            return arima_codec.encode(fitted) | {"regressors": regressors} | fitted_days(history, y)
+            return estimate(self.estimation, history, y, order, values) | {"regressors": regressors}
 
     def predict(self, parameters: Parameters, history: Series, future: Future, quantiles: Sequence[float]) -> Forecast:
         """Filter the state over `history` with the coefficients kept, then forecast with the columns of the future."""
