@@ -421,7 +421,7 @@ def test_auto_arima_says_its_orders_and_coefficients():
 
 @pytest.mark.parametrize("name", ["sarima", "sarimax", "auto_arima"])
 def test_least_squares_come_near_the_greatest_likelihood(name):
-    """Criteria of either estimation are those of the exact likelihood: no estimate has a greater one than the greatest."""
+    """Criteria of either estimation are those of the exact likelihood: none has a greater one than the greatest."""
     history, ahead = demand(9)
     order = {"max_p": 1, "max_q": 1, "d": 0} if name == "auto_arima" else {}
     found = {way: registry.build(name, {"estimation": way, **order}).fit(history) for way in ("css", "css-ml")}
@@ -443,7 +443,8 @@ def test_a_growth_that_least_squares_take_for_explosive_is_estimated_by_likeliho
     model = registry.build(name, {"max_q": 0, "max_P": 0, "d": 0} if name == "auto_arima" else {})
     parameters = model.fit(history)
     phi = [parameters[f"ar{i + 1}"] for i in range(parameters["p"])]
-    assert phi and np.abs(np.roots([1.0, *(-np.array(phi))])).max() < 1
+    assert phi
+    assert np.abs(np.roots([1.0, *(-np.array(phi))])).max() < 1
     made = model.predict(parameters, history, after(history, 7), [0.1, 0.9])
     assert np.isfinite(made.quantiles).all()
     assert (made.mean > y[-60]).all()

@@ -23,12 +23,14 @@ def task(method: str = "auto", **parents: str | None) -> SumsTask:
     return SumsTask(tree, method, QUANTILES, AS_OF, True, 400, 1)
 
 
-def base(asked: SumsTask, windows: int = 6, seed: int = 0, upper_noise: float = 2.0) -> pd.DataFrame:
-    """Rows of levels.base_rows: regions are off by much, the nodes above by `upper_noise`."""
+def base(
+    asked: SumsTask, windows: int = 6, seed: int = 0, upper_noise: float = 2.0, step: int = 7, spread: float = 7.2
+) -> pd.DataFrame:
+    """Rows of levels.base_rows: regions are off by much (7.2), the nodes above by `upper_noise`."""
     rng = np.random.default_rng(seed)
     tree, rows = asked.tree, []
     for k in range(windows, -1, -1):
-        cutoff = AS_OF - timedelta(days=7 * k)
+        cutoff = AS_OF - timedelta(days=step * k)
         level = rng.normal(0, 6, (tree.n_regions, 1)) + rng.normal(0, 4, (tree.n_regions, DAYS))
         truth = 100 + 10 * np.arange(DAYS) + np.zeros((tree.n_regions, DAYS))
         y, made = tree.summing @ (truth + level), tree.summing @ truth
@@ -48,7 +50,7 @@ def base(asked: SumsTask, windows: int = 6, seed: int = 0, upper_noise: float = 
                         "y": y[i, day] if k else None,
                         "y_hat": made[i, day],
                         **{
-                            f"q{round(100 * q)}": made[i, day] + z * 7.2
+                            f"q{round(100 * q)}": made[i, day] + z * spread
                             for q, z in zip(QUANTILES, (-1.28, 0, 1.28), strict=True)
                         },
                     }
@@ -114,6 +116,26 @@ def test_intervals_of_sums_hold_what_they_promise():
         assert part["y"].between(part["q10"], part["q90"]).mean() == pytest.approx(0.8, abs=0.1)
 
 
+@pytest.mark.parametrize("spread", [14.4, 4.8])
+def test_many_sums_set_their_own_width_and_few_are_only_widened(spread):
+    """Daily intervals twice as wide as errors are, or two thirds of it: the regions' weeks hold 80% all the same."""
+    asked = task("bottom_up")
+    rows = pd.concat([made(asked, base(asked, windows=30, seed=seed, spread=spread)) for seed in range(4)])
+    late = rows["cutoff"].between(AS_OF - timedelta(days=70), AS_OF - timedelta(days=1))
+    weeks = rows[(rows["model"] == "reconciled") & (rows["horizon"] == 0) & late]
+    held = weeks["y"].between(weeks["q10"], weeks["q90"]).groupby(weeks["level"]).mean()
+    assert held["region"] == pytest.approx(0.8, abs=0.1)
+    assert held["total"] > (0.95 if spread > 7.2 else 0.7)  # ten windows of one node
+
+
+def test_a_band_without_width_cannot_be_stretched():
+    asked = task("bottom_up")
+    out = made(asked, base(asked, windows=20, spread=0.0))
+    now = out[out["kind"] == "forecast"]
+    assert np.isfinite(now[["q10", "q50", "q90"]]).all(axis=None)
+    assert (now["q10"] <= now["q90"]).all()
+
+
 def test_one_window_teaches_nothing():
     asked = task("mint_shrink")
     out = made(asked, base(asked, windows=1))
@@ -133,6 +155,17 @@ def test_what_comes_later_changes_no_window():
     scrambled = rows.assign(y=rows["y"].where(~last, 7.0), y_hat=rows["y_hat"].where(~last, 5.0))
     before, after = made(asked, rows), made(asked, scrambled)
     early = before["cutoff"] < AS_OF - timedelta(days=14)
+    pd.testing.assert_frame_equal(before[early], after[early])
+
+
+def test_days_that_have_not_come_by_a_cutoff_teach_nothing():
+    """Windows of a week that begin every other day: at a cutoff only a part of the three before it has come."""
+    asked = task()
+    rows = base(asked, windows=12, step=2)
+    cutoff = AS_OF - timedelta(days=8)
+    scrambled = rows.assign(y=rows["y"].where(rows["date"] <= cutoff, 7.0))
+    before, after = (made(asked, r).drop(columns="y") for r in (rows, scrambled))
+    early = before["cutoff"] <= cutoff
     pd.testing.assert_frame_equal(before[early], after[early])
 
 

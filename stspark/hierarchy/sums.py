@@ -12,7 +12,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from stspark.hierarchy import paths
+from stspark.hierarchy import paths, widths
 from stspark.hierarchy.reconcile import BOTTOM_UP, METHODS
 from stspark.hierarchy.reconcile import reconcile as reconciled
 from stspark.hierarchy.subtree import LARGE, by_subtrees
@@ -25,6 +25,8 @@ CANDIDATES = (BOTTOM_UP, "wls_var", "mint_shrink")
 """Methods among which `auto` chooses; the first unless another is clearly better."""
 FEWEST = 4
 """Earlier windows by which a method is chosen."""
+FEWEST_JOINT = 2
+"""Earlier windows from which a band counts: before, nothing is known of how errors move together."""
 MOST_VALUES = 50_000_000
 """Values that all paths of a window may hold together; a large hierarchy draws fewer."""
 
@@ -52,20 +54,31 @@ class Settled:
 
 def sums(windows: Sequence[Window], task: SumsTask) -> Iterator[pd.DataFrame]:
     """Rows of every judged window and of the forecast; windows: oldest first."""
-    upper, record = task.tree.n_upper, _Record(task)
-    for k, window in enumerate(windows):
-        earlier = windows[:k]
+    upper, record, held = task.tree.n_upper, _Record(task), widths.Record(task.tree, task.quantiles)
+    under_way: list[tuple[Window, dict[str, Floats], widths.Band]] = []
+    earlier: list[Window] = []  # those whose days have all come
+    for window in windows:
+        for past, made, band in [one for one in under_way if one[0].dates[-1] <= window.cutoff]:
+            if earlier:
+                record.add(past, made)
+            if len(earlier) >= FEWEST_JOINT:
+                held.add(band, past.y)
+            earlier.append(past)
+        under_way = [one for one in under_way if one[0].dates[-1] > window.cutoff]
         chosen = record.choose() if earlier else BOTTOM_UP
         coming = window.cutoff >= task.as_of
         made = {method: settle(method, window, earlier, task) for method in _tried(chosen, coming, task)}
-        if not coming and earlier:
-            record.add(window, made)
+        moved = _moved(window, made[chosen], upper, task.non_negative)
+        joint, plain = _dependence(window, earlier, task)
+        band = _band(window, moved, joint, task)
         if window.judged:
-            settled = Settled(made[chosen], chosen)
-            moved = _moved(window, settled.bottom, upper, task.non_negative)
-            yield from _rows(window, settled, sum_quantiles(window, moved, earlier, task), task)
+            quantiles = held.stretched(band, plain)
+            quantiles = np.maximum(quantiles, 0.0) if task.non_negative else quantiles
+            quantiles[upper:, 1:] = moved.transpose(1, 0, 2)  # the regions' own stay theirs
+            yield from _rows(window, Settled(made[chosen], chosen), quantiles, task)
             if not coming:
                 yield from _others(window, made, task)
+        under_way.append((window, made, band))
 
 
 def _tried(chosen: str, coming: bool, task: SumsTask) -> tuple[str, ...]:
@@ -130,35 +143,30 @@ def settle(method: str, window: Window, earlier: Sequence[Window], task: SumsTas
     return reconciled(method, task.tree, window.base, window.closed, (errors, actual))
 
 
-def sum_quantiles(window: Window, moved: Floats, earlier: Sequence[Window], task: SumsTask) -> Floats:
-    """Quantiles [n, 1 + days, q] of every node: of its sum over the whole horizon, then of its days.
-
-    moved: the regions' own quantiles [days, regions, q] about the reconciled forecast, which stay theirs. Sums come
-    from joint paths; they are widened about their median by what earlier windows' sums missed beyond the paths, level
-    by level, never made narrower: a few windows are too little to promise more than the paths do.
-    """
+def _dependence(window: Window, earlier: Sequence[Window], task: SumsTask) -> tuple[paths.Dependence, Floats]:
+    """How errors move together, by earlier windows, and by how much that fell short [n, 2]: of horizons, of days."""
     tree, days = task.tree, len(window.dates)
-    joint, factors = paths.Dependence(np.eye(tree.n_regions), np.eye(days)), np.ones((len(tree.nodes), 1 + days))
     alike = [w for w in earlier if len(w.dates) == days]
-    if alike:
-        errors = np.stack([(w.y - w.base)[tree.n_upper :].T for w in alike])
-        joint = paths.dependence(errors)
-        spreads = np.stack([paths.spread_of(w.quantiles, task.quantiles) for w in alike])
-        daily, whole = paths.inflation(joint, spreads, errors, tree.summing)
-        factors[:, 0], factors[:, 1:] = _by_level(whole, tree), _by_level(daily, tree)[:, None]
-    draws = min(task.draws, max(100, MOST_VALUES // (days * len(tree.nodes))))
+    if not alike:
+        return paths.Dependence(np.eye(tree.n_regions), np.eye(days)), np.ones((len(tree.nodes), 2))
+    errors = np.stack([(w.y - w.base)[tree.n_upper :].T for w in alike])
+    joint = paths.dependence(errors)
+    spreads = np.stack([paths.spread_of(w.quantiles, task.quantiles) for w in alike])
+    daily, whole = paths.inflation(joint, spreads, errors, tree.summing)
+    return joint, np.stack([_by_level(whole, tree), _by_level(daily, tree)], axis=1)
+
+
+def _band(window: Window, moved: Floats, joint: paths.Dependence, task: SumsTask) -> widths.Band:
+    """Every node's sums by joint paths of the regions' quantiles [days, regions, q] about the reconciled forecast."""
+    tree = task.tree
+    draws = min(task.draws, max(100, MOST_VALUES // (len(window.dates) * len(tree.nodes))))
     drawn = paths.sample(joint, (moved, task.quantiles), draws, task.seed)
     if task.non_negative:
         drawn = np.maximum(drawn, 0.0)
     drawn = np.where(window.closed.T[None], 0.0, drawn)
     summed = drawn @ tree.summing.T  # [draws, days, n]
     every = np.concatenate([summed.sum(axis=1, keepdims=True), summed], axis=1)
-    quantiles = np.quantile(every, task.quantiles, axis=0).transpose(2, 1, 0)
-    middle = np.median(every, axis=0).T[:, :, None]
-    wide: Floats = middle + factors[:, :, None] * (quantiles - middle)
-    wide = np.asarray(np.maximum(wide, 0.0)) if task.non_negative else wide
-    wide[tree.n_upper :, 1:] = moved.transpose(1, 0, 2)
-    return wide
+    return widths.Band(np.quantile(every, task.quantiles, axis=0).transpose(2, 1, 0), np.median(every, axis=0).T)
 
 
 def _by_level(factors: Floats, tree: Tree) -> Floats:

@@ -26,7 +26,8 @@ def estimate(
 ) -> Parameters:
     """Coefficients, sigma2 and criteria of an ARIMA of given order, as `arima_codec.encode` names them, and its days.
 
-    y: [n], the end of `history`; xreg: [n, k] or None; model: order, seasonal and what else statsforecast's Arima takes.
+    y: [n], the end of `history`; xreg: [n, k] or None; model: order, seasonal and what else statsforecast's Arima
+    takes.
     """
     if estimation == CSS:
         return from_least_squares(fit_arima(y, xreg=xreg, method="CSS", **model), history, y, model, xreg)

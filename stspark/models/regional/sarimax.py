@@ -21,7 +21,8 @@ class Sarimax:
     """Regression with ARIMA errors (FPP3, 10; Box & Jenkins).
 
     Columns: whether the day is a public holiday, and every covariate that varies and is no sum of the others.
-    order, seasonal_order, estimation, max_history: as in sarima. The covariates of the fit stand in the parameters as `regressors`, their coefficients as ex_1, ex_2 … in that order.
+    order, seasonal_order, estimation, max_history: as in sarima. The covariates of the fit stand in the parameters as
+    `regressors`, their coefficients as ex_1, ex_2 … in that order.
     """
 
     order: tuple[int, int, int] = (1, 0, 1)
