@@ -258,6 +258,25 @@ def test_nothing_after_a_cutoff_changes_what_is_made_there_where_windows_overlap
         np.testing.assert_array_equal(one, other)
 
 
+def test_two_stormy_windows_do_not_choose_for_the_quiet_ones():
+    """In two windows of sixteen demand goes astray and only `poor` sees it: elsewhere it is the worst."""
+    whole = shop(3, regions=6)
+    rng = np.random.default_rng(5)
+    y = 50 + rng.normal(0, 2, whole.y.shape)
+    y[:, [4, 9]] += rng.normal(0, 60, (6, 2, 7))
+    errors = rng.normal(0, [6.0, 8.0, 1.0, 9.0], whole.point.shape)
+    errors[:, [4, 9]] += 0.9 * (50 - y[:, [4, 9], :, None]) * np.array([1, 1, 1, 0])
+    stormy = replace(whole, y=y, point=y[..., None] + errors, event=np.zeros_like(whole.event))
+    done = finish.finish(alone(stormy, 0), "", finish.learn(stormy, {}, ADAPTIVE), ADAPTIVE)
+    weight = dict(zip(MODELS, done.weights[0, -1, 0], strict=True))
+    assert weight["good"] > 0.7
+    assert done.windows.models[done.champion[0, -1]] in ("good", "combination")
+    sizes = finish.window_sizes(stormy)
+    assert sizes[-1, [4, 9]].min() > 4 * sizes[-1, :4].max()
+    np.testing.assert_allclose(sizes[8, :8].mean(), 1.0)
+    np.testing.assert_array_equal(sizes[8, 8:], 1.0)
+
+
 def test_a_model_that_stood_in_has_no_weight():
     whole = shop(8, regions=4)
     whole.own[1, 5, MODELS.index("good")] = False

@@ -6,7 +6,7 @@ own earlier windows and those of the pool, and from nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,10 +34,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Pool:
-    """What regions share. around: [K, W, M] weights and together: [K, W, M, M] mean products of all regions' errors by
-    window and week of the horizon; scores: by class of demand; default: [K] place of the model for regions whose own
-    windows say nothing."""
+    """What regions share. sizes: [K, K] (see `window_sizes`); around: [K, W, M] weights and together: [K, W, M, M] mean
+    products of all regions' errors by window and week of the horizon; scores: by class of demand; default: [K] place of
+    the model for regions whose own windows say nothing."""
 
+    sizes: Floats
     around: Floats
     together: Floats
     scores: Mapping[str, calibrate.Scores]
@@ -60,8 +61,9 @@ class Finished:
 
 def learn(windows: Windows, classes: Mapping[str, str], plan: Plan) -> Pool:
     """The pool of a sample of regions; classes: region -> class of demand."""
-    around, together = _pooled_weights(windows)
-    combined, _ = _combined(windows, (around, together), plan)
+    sizes = window_sizes(windows)
+    around, together = _pooled_weights(windows, sizes)
+    combined, _ = _combined(windows, (sizes, around, together), plan)
     kinds = np.array([classes.get(region, EVERYBODY) for region in combined.regions])
     scores = {}
     if plan.calibration != "none":
@@ -70,7 +72,7 @@ def learn(windows: Windows, classes: Mapping[str, str], plan: Plan) -> Pool:
         for kind in sorted(set(kinds) - {EVERYBODY}):
             if (kinds == kind).sum() >= calibrate.FEWEST_REGIONS:
                 scores[kind] = calibrate.learn(combined.of_regions(kinds == kind), rate)
-    pool = Pool(around, together, scores, ())
+    pool = Pool(sizes, around, together, scores, ())
     quantiles = combined.quantiles
     if plan.metric == "pinball":
         alone = [combined.of_regions(np.arange(len(kinds)) == r) for r in range(len(kinds))]
@@ -79,20 +81,22 @@ def learn(windows: Windows, classes: Mapping[str, str], plan: Plan) -> Pool:
     scale = combined.scale() if plan.metric == "mase" else np.ones(losses.shape[:2])
     place = choose.combination_place(combined)
     default = tuple(
-        choose.default_model(_losses_before(combined, losses, k), scale[:, k], windows.naive, place)
+        choose.default_model(
+            _losses_before(combined, losses, k) / sizes[k, :k, None], scale[:, k], windows.naive, place
+        )
         for k in range(len(windows.cutoffs))
     )
-    return Pool(around, together, scores, default)
+    return Pool(sizes, around, together, scores, default)
 
 
 def finish(windows: Windows, kind: str, pool: Pool, plan: Plan, first: int = 0) -> Finished:
     """Finish the windows of one region [R = 1] of this class of demand; quantiles from window `first` on."""
-    combined, mixed = _combined(windows, (pool.around, pool.together), plan)
+    combined, mixed = _combined(windows, (pool.sizes, pool.around, pool.together), plan)
     quantiles = _calibrated(combined, kind, pool, plan, 0 if plan.metric == "pinball" else first)
     losses = choose.day_losses(combined, quantiles, plan.metric)
     chosen = []
     for k in range(len(combined.cutoffs)):
-        known = _losses_before(combined, losses, k)[0]
+        known = _losses_before(combined, losses, k)[0] / pool.sizes[k, :k, None]
         best = choose.champion(known, pool.default[k], combined.naive, plan.fewest, plan.guard)
         chosen.append(_there(combined, k, best))
     return Finished(combined, quantiles, np.array([chosen]), mixed, choose.window_losses(losses, combined.own))
@@ -118,20 +122,43 @@ def _calibrated(windows: Windows, kind: str, pool: Pool, plan: Plan, first: int 
     return calibrate.calibrate(windows, scores, plan.non_negative, first)
 
 
-def _pooled_weights(windows: Windows) -> tuple[Floats, Floats]:
+def window_sizes(windows: Windows) -> Floats:
+    """[K, K] how large errors were in window j by what is known at the k-th's cutoff, relative to the mean of windows.
+
+    The median over regions, days and models, in scales; 1 where nothing is known. Divided by it, windows count alike:
+    one Christmas does not choose for the quiet weeks after it.
+    """
+    error, scale = np.abs(windows.errors()), windows.scale()
+    sizes = np.ones((len(windows.cutoffs), len(windows.cutoffs)))
+    for k in range(1, len(windows.cutoffs)):
+        scaled = windows.before(error, k) / scale[:, k, None, None, None]
+        size = np.array([_middle(scaled[:, j]) for j in range(k)])
+        if (size > 0).any():
+            sizes[k, :k] = np.where(size > 0, size / size[size > 0].mean(), 1.0)
+    return sizes
+
+
+def _middle(values: Floats) -> float:
+    """Median of the values that are known; 0 where none is."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else 0.0
+
+
+def _pooled_weights(windows: Windows, sizes: Floats) -> tuple[Floats, Floats]:
     """[K, W, M] and [K, W, M, M]: by window and week of the horizon, learnt from the windows before."""
     error, scale, parts, m = windows.errors(), windows.scale(), weeks(windows.horizons), len(windows.models)
     around = np.full((len(windows.cutoffs), len(parts), m), 1 / m)
     together = np.zeros((len(windows.cutoffs), len(parts), m, m))
     for k in range(1, len(windows.cutoffs)):
         scaled = np.where(windows.own[:, :k, None], windows.before(error, k), np.nan) / scale[:, k, None, None, None]
+        scaled = scaled / sizes[k, :k, None, None]
         for w, days in enumerate(parts):
             around[k, w], together[k, w] = weights.pooled(scaled[:, :, days].reshape(-1, m))
     return around, together
 
 
-def _combined(windows: Windows, shared: tuple[Floats, Floats], plan: Plan) -> tuple[Windows, Floats]:
-    """The windows with the combination as one more model, and its weights [R, K, W, M].
+def _combined(windows: Windows, shared: tuple[Floats, ...], plan: Plan) -> tuple[Windows, Floats]:
+    """The windows with the combination as one more model, and its weights [R, K, W, M]; shared: as in Pool.
 
     Quantiles are averaged level by level (vincentization; Lichtendahl et al. 2013, Management Science 59).
     """
@@ -140,7 +167,7 @@ def _combined(windows: Windows, shared: tuple[Floats, Floats], plan: Plan) -> tu
     mixed = np.stack(
         [
             np.stack(
-                [_weights(windows, (r, k), (shared[0][k], shared[1][k]), plan) for k in range(len(windows.cutoffs))]
+                [_weights(windows, (r, k), [part[k] for part in shared], plan) for k in range(len(windows.cutoffs))]
             )
             for r in range(len(windows.regions))
         ]
@@ -153,12 +180,12 @@ def _combined(windows: Windows, shared: tuple[Floats, Floats], plan: Plan) -> tu
     return windows.with_model(COMBINATION, point, quantiles), mixed
 
 
-def _weights(windows: Windows, place: tuple[int, int], shared: tuple[Floats, Floats], plan: Plan) -> Floats:
+def _weights(windows: Windows, place: tuple[int, int], shared: Sequence[Floats], plan: Plan) -> Floats:
     """[W, M] a region's weights in window k, by week of the horizon; zero where no model has a forecast.
 
     Only models take part that made their own forecasts here and in all earlier windows of the region.
     """
-    (r, k), (around, together) = place, shared
+    (r, k), (sizes, around, together) = place, shared
     there = windows.made(r, k)
     was = np.isfinite(windows.point[r, :k]).any(axis=(1, 2))
     usable = there & windows.own[r, :k][was].all(axis=0)
@@ -166,7 +193,7 @@ def _weights(windows: Windows, place: tuple[int, int], shared: tuple[Floats, Flo
     parts = weeks(windows.horizons)
     if not usable.any():
         return np.zeros((len(parts), len(usable)))
-    scaled = windows.before(windows.errors(), k)[r] / windows.scale()[r, k]  # [k, H, M]
+    scaled = windows.before(windows.errors(), k)[r] / windows.scale()[r, k] / sizes[:k, None, None]  # [k, H, M]
     found = []
     for w, days in enumerate(parts):
         errors = scaled[:, days].reshape(-1, len(usable))

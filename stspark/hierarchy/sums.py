@@ -170,9 +170,9 @@ def _band(window: Window, moved: Floats, joint: paths.Dependence, task: SumsTask
 
 
 def _by_level(factors: Floats, tree: Tree) -> Floats:
-    """The root mean square factor over the nodes of a level, at least 1, for each node [n]."""
+    """The median factor over the nodes of a level, at least 1, for each node [n]."""
     levels = np.array(tree.levels)
-    pooled = {level: float(np.sqrt(np.mean(factors[levels == level] ** 2))) for level in set(tree.levels)}
+    pooled = {level: float(np.median(factors[levels == level])) for level in set(tree.levels)}
     return np.array([max(1.0, pooled[level]) for level in tree.levels])
 
 

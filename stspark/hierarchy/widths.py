@@ -1,9 +1,10 @@
 """How wide the intervals of sums must be to hold what they promise, by what earlier windows' held. No Spark.
 
-Joint paths say how wide a sum's band is if errors move together as they usually do. At a level that has many sums
-behind it, bands are stretched or narrowed until they would have held their share of them (split conformal prediction:
-Vovk et al. 2005; misses in units of the band's own width: Romano, Patterson & Candès 2019). At a level with few they
-are only ever widened, by the root mean square of what paths missed: a few windows are too little to promise more.
+Joint paths say how wide a sum's band is if errors move together as they usually do. Bands are widened, level by level,
+by the root mean square of what paths missed. A level that has many sums behind it may take less than that: as much as
+would have held their share of them (split conformal prediction: Vovk et al. 2005; misses in units of the band's own
+width: Romano, Patterson & Candès 2019). It never takes more, for where demand is intermittent some bands have hardly any
+width, and a miss is any number of those.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 
 from stspark.hierarchy.tree import Floats, Tree
 
-FEWEST = 40
-"""Sums of a level, nodes times windows, from which their own record sets the width: two of them lie outside of 95%."""
+FEWEST = 20
+"""Sums of a level, nodes times windows, from which their record may narrow bands: one of them lies outside of 95%."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Record:
             days.append(missed[here, 1:].reshape(-1, missed.shape[2]))
 
     def stretched(self, band: Band, plain: Floats) -> Floats:
-        """A coming window's quantiles [n, 1 + days, q]; plain: [n, 2] factors where the record is too short."""
+        """A coming window's quantiles [n, 1 + days, q]; plain: [n, 2] factors of root mean squares, never exceeded."""
         factors = np.repeat(plain[:, :, None], len(self.levels), axis=2)  # [n, 2, q]
         for level, kinds in self.misses.items():
             if sum(map(len, kinds[0])) >= FEWEST:
@@ -65,13 +66,13 @@ class Record:
         return np.asarray(np.sort(middle + each * (band.quantiles - middle), axis=2))
 
     def _share_held(self, misses: Floats, plain: Floats) -> Floats:
-        """[nodes, q] factors at which a band would have held its share of the sums; `plain` where none would."""
+        """[nodes, q] factors at which a band would have held its share of the sums; `plain` where that is less."""
         found = plain.copy()
         for j, misses_of in enumerate(misses.T):
             known = np.sort(misses_of[~np.isnan(misses_of)])
             rank = int(np.ceil((len(known) + 1) * (self.levels[-1 - j] - self.levels[j]))) - 1
             if rank < len(known) and np.isfinite(known[rank]):
-                found[:, j] = found[:, -1 - j] = known[rank]
+                found[:, [j, -1 - j]] = np.minimum(plain[:, [j, -1 - j]], known[rank])
         return found
 
 
