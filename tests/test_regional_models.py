@@ -16,6 +16,7 @@ from statsforecast.models import ARIMA, AutoARIMA, AutoCES, AutoETS, DynamicOpti
 from stspark.errors import ConfigError
 from stspark.models.base import Forecast, Future, Parameters, Series
 from stspark.models.regional import registry
+from stspark.models.regional.arima_estimate import invertible, stationary
 from stspark.models.regional.gaussian import checked
 from stspark.models.regional.seasonal_naive import SeasonalNaive
 
@@ -436,18 +437,37 @@ def test_least_squares_come_near_the_greatest_likelihood(name):
 
 
 @pytest.mark.parametrize("name", ["sarima", "auto_arima"])
-def test_a_growth_that_least_squares_take_for_explosive_is_estimated_by_likelihood(name):
+def test_a_growth_that_least_squares_take_for_explosive_is_drawn_back(name):
     rng = np.random.default_rng(3)
     y = np.exp(np.linspace(0, 6, 300)) * rng.gamma(400, 1 / 400, 300)
     history = series(y)
     model = registry.build(name, {"max_q": 0, "max_P": 0, "d": 0} if name == "auto_arima" else {})
     parameters = model.fit(history)
-    phi = [parameters[f"ar{i + 1}"] for i in range(parameters["p"])]
-    assert phi
-    assert np.abs(np.roots([1.0, *(-np.array(phi))])).max() < 1
+    phi = np.array([parameters[f"ar{i + 1}"] for i in range(parameters["p"])])
+    nearest = np.abs(np.roots(np.append(-phi[::-1], 1.0))).min()
+    assert nearest == pytest.approx(1 / 0.99) if name == "sarima" else nearest > 1
     made = model.predict(parameters, history, after(history, 7), [0.1, 0.9])
     assert np.isfinite(made.quantiles).all()
     assert (made.mean > y[-60]).all()
+
+
+def test_polynomials_are_stationary_and_invertible():
+    np.testing.assert_allclose(stationary(np.array([0.5, 0.3])), [0.5, 0.3])
+    explosive = stationary(np.array([1.0, 0.3]))
+    assert np.abs(np.roots([-explosive[1], -explosive[0], 1.0])).min() == pytest.approx(1 / 0.99)
+    np.testing.assert_allclose(stationary(np.zeros(2)), 0.0)
+    np.testing.assert_allclose(invertible(np.array([-1.6])), [-0.625])
+    np.testing.assert_allclose(invertible(np.array([0.4, 0.0])), [0.4, 0.0])
+    pair = invertible(np.array([2.5, 1.0, 0.0]))  # roots -2 and -1/2
+    np.testing.assert_allclose(pair, [1.0, 0.25, 0.0])
+
+
+@pytest.mark.parametrize("name", ["sarima", "sarimax"])
+def test_an_order_that_leaves_no_days_is_refused(name):
+    history, _ = demand(9)
+    short = first(history, 40)
+    with pytest.raises(ValueError, match="40 days are too few for ARIMA"):
+        registry.build(name, {"order": [5, 0, 5], "seasonal_order": [2, 1, 2]}).fit(short)
 
 
 def test_prophet_uses_covariates_that_vary_and_holidays_that_it_has_seen():
@@ -576,6 +596,9 @@ def test_prophet_refuses_a_history_that_went_on():
         pytest.param("sarima", {"order": [1, 0]}, ["models.sarima.order", "three whole numbers"], id="short order"),
         pytest.param("sarima", {"order": [1, 0, -1]}, ["models.sarima.order", "-1", "0 or more"], id="negative"),
         pytest.param("sarima", {"include_drift": "yes"}, ["models.sarima.include_drift", "true or false"], id="flag"),
+        pytest.param(
+            "auto_arima", {"approximation": False}, ["auto_arima.approximation", "css-ml"], id="no likelihood"
+        ),
         pytest.param("auto_arima", {"max_p": 2.5}, ["models.auto_arima.max_p", "whole number"], id="fraction"),
         pytest.param("auto_arima", {"max_history": 3}, ["models.auto_arima.max_history", "28 or more"], id="too few"),
         pytest.param(

@@ -16,6 +16,8 @@ from stspark.ensemble import calibrate, choose, weights
 from stspark.ensemble.windows import Floats, Windows, weeks
 from stspark.names import COMBINATION
 
+LEAST = 0.1
+"""Smallest size of a window, relative to the mean: one that was foreseen exactly does not outweigh all others."""
 EVERYBODY = ""
 """Name of the pool's scores of all regions, whatever their demand."""
 
@@ -82,7 +84,7 @@ def learn(windows: Windows, classes: Mapping[str, str], plan: Plan) -> Pool:
     place = choose.combination_place(combined)
     default = tuple(
         choose.default_model(
-            _losses_before(combined, losses, k) / sizes[k, :k, None], scale[:, k], windows.naive, place
+            _losses_before(combined, losses, k) / _of_losses(sizes[k, :k], plan), scale[:, k], windows.naive, place
         )
         for k in range(len(windows.cutoffs))
     )
@@ -96,7 +98,7 @@ def finish(windows: Windows, kind: str, pool: Pool, plan: Plan, first: int = 0) 
     losses = choose.day_losses(combined, quantiles, plan.metric)
     chosen = []
     for k in range(len(combined.cutoffs)):
-        known = _losses_before(combined, losses, k)[0] / pool.sizes[k, :k, None]
+        known = _losses_before(combined, losses, k)[0] / _of_losses(pool.sizes[k, :k], plan)
         best = choose.champion(known, pool.default[k], combined.naive, plan.fewest, plan.guard)
         chosen.append(_there(combined, k, best))
     return Finished(combined, quantiles, np.array([chosen]), mixed, choose.window_losses(losses, combined.own))
@@ -105,6 +107,11 @@ def finish(windows: Windows, kind: str, pool: Pool, plan: Plan, first: int = 0) 
 def _losses_before(windows: Windows, losses: Floats, k: int) -> Floats:
     """[R, k, M] losses of the windows before the k-th, of the days that had come by its cutoff."""
     return choose.window_losses(windows.before(losses, k), windows.own[:, :k])
+
+
+def _of_losses(sizes: Floats, plan: Plan) -> Floats:
+    """[k, 1] sizes of windows [k] as losses have them: squared where the loss is."""
+    return (sizes**2 if plan.metric == "rmse" else sizes)[:, None]
 
 
 def _there(windows: Windows, k: int, chosen: int) -> int:
@@ -125,8 +132,8 @@ def _calibrated(windows: Windows, kind: str, pool: Pool, plan: Plan, first: int 
 def window_sizes(windows: Windows) -> Floats:
     """[K, K] how large errors were in window j by what is known at the k-th's cutoff, relative to the mean of windows.
 
-    The median over regions, days and models, in scales; 1 where nothing is known. Divided by it, windows count alike:
-    one Christmas does not choose for the quiet weeks after it.
+    The median over regions, days and models, in scales, of errors other than zero; 1 where there is none, LEAST at
+    least. Divided by it, windows count alike: one Christmas does not choose for the quiet weeks after it.
     """
     error, scale = np.abs(windows.errors()), windows.scale()
     sizes = np.ones((len(windows.cutoffs), len(windows.cutoffs)))
@@ -134,13 +141,13 @@ def window_sizes(windows: Windows) -> Floats:
         scaled = windows.before(error, k) / scale[:, k, None, None, None]
         size = np.array([_middle(scaled[:, j]) for j in range(k)])
         if (size > 0).any():
-            sizes[k, :k] = np.where(size > 0, size / size[size > 0].mean(), 1.0)
+            sizes[k, :k] = np.where(size > 0, np.maximum(size / size[size > 0].mean(), LEAST), 1.0)
     return sizes
 
 
 def _middle(values: Floats) -> float:
-    """Median of the values that are known; 0 where none is."""
-    known = values[np.isfinite(values)]
+    """Median of the values above 0; 0 where none is."""
+    known = values[values > 0]
     return float(np.median(known)) if len(known) else 0.0
 
 

@@ -55,13 +55,13 @@ class Settled:
 def sums(windows: Sequence[Window], task: SumsTask) -> Iterator[pd.DataFrame]:
     """Rows of every judged window and of the forecast; windows: oldest first."""
     upper, record, held = task.tree.n_upper, _Record(task), widths.Record(task.tree, task.quantiles)
-    under_way: list[tuple[Window, dict[str, Floats], widths.Band]] = []
+    under_way: list[tuple[Window, dict[str, Floats], widths.Band, int]] = []
     earlier: list[Window] = []  # those whose days have all come
     for window in windows:
-        for past, made, band in [one for one in under_way if one[0].dates[-1] <= window.cutoff]:
-            if earlier:
+        for past, made, band, known in [one for one in under_way if one[0].dates[-1] <= window.cutoff]:
+            if known:
                 record.add(past, made)
-            if len(earlier) >= FEWEST_JOINT:
+            if known >= FEWEST_JOINT:
                 held.add(band, past.y)
             earlier.append(past)
         under_way = [one for one in under_way if one[0].dates[-1] > window.cutoff]
@@ -78,7 +78,7 @@ def sums(windows: Sequence[Window], task: SumsTask) -> Iterator[pd.DataFrame]:
             yield from _rows(window, Settled(made[chosen], chosen), quantiles, task)
             if not coming:
                 yield from _others(window, made, task)
-        under_way.append((window, made, band))
+        under_way.append((window, made, band, len(earlier)))
 
 
 def _tried(chosen: str, coming: bool, task: SumsTask) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 Joint paths say how wide a sum's band is if errors move together as they usually do. Bands are widened, level by level,
 by the root mean square of what paths missed. A level that has many sums behind it may take less than that: as much as
 would have held their share of them (split conformal prediction: Vovk et al. 2005; misses in units of the band's own
-width: Romano, Patterson & Candès 2019). It never takes more, for where demand is intermittent some bands have hardly any
+width: Romano, Patterson & Candès 2019). It never takes more: where demand is intermittent some bands have hardly any
 width, and a miss is any number of those.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from stspark.hierarchy.tree import Floats, Tree
 
 FEWEST = 20
-"""Sums of a level, nodes times windows, from which their record may narrow bands: one of them lies outside of 95%."""
+"""Known sums of a level, of nodes and windows, from which they may narrow bands: one of them lies outside of 95%."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,19 @@ class Record:
     levels: Sequence[float]
     misses: dict[str, tuple[list[Floats], list[Floats]]] = field(default_factory=dict)
 
+    @property
+    def intervals(self) -> list[tuple[int, int]]:
+        """Places of the quantiles that enclose a central interval."""
+        place = {round(q, 9): j for j, q in enumerate(self.levels)}
+        return [(j, place[round(1 - q, 9)]) for q, j in place.items() if q < 0.5 and round(1 - q, 9) in place]
+
     def add(self, band: Band, y: Floats) -> None:
         """Note a window of which the actuals y [n, days] have come, NaN where they are not known."""
-        if len(self.levels) < 2:
+        if not self.intervals:
             return
-        every = np.concatenate([y.sum(axis=1, keepdims=True), y], axis=1) - band.middle
+        error = np.concatenate([y.sum(axis=1, keepdims=True), y], axis=1) - band.middle
         reach = band.quantiles - band.middle[:, :, None]
-        missed = np.stack([_missed(every, reach[..., -1 - j], reach[..., j]) for j in range(len(self.levels) // 2)], -1)
+        missed = np.stack([_missed(error, reach[..., high], reach[..., low]) for low, high in self.intervals], axis=2)
         for level in set(self.tree.levels):
             here = np.array([own == level for own in self.tree.levels])
             horizons, days = self.misses.setdefault(level, ([], []))
@@ -56,30 +62,29 @@ class Record:
         """A coming window's quantiles [n, 1 + days, q]; plain: [n, 2] factors of root mean squares, never exceeded."""
         factors = np.repeat(plain[:, :, None], len(self.levels), axis=2)  # [n, 2, q]
         for level, kinds in self.misses.items():
-            if sum(map(len, kinds[0])) >= FEWEST:
-                here = np.array([own == level for own in self.tree.levels])
-                for kind, parts in enumerate(kinds):
-                    factors[here, kind] = self._share_held(np.concatenate(parts), factors[here, kind])
+            here = np.array([own == level for own in self.tree.levels])
+            for kind, parts in enumerate(kinds):
+                for (low, high), misses in zip(self.intervals, np.concatenate(parts).T, strict=True):
+                    held = self._share_held(misses, self.levels[high] - self.levels[low])
+                    factors[here, kind, low] = factors[here, kind, high] = np.minimum(plain[here, kind], held)
         days = band.middle.shape[1] - 1
         each = np.concatenate([factors[:, :1], np.repeat(factors[:, 1:], days, axis=1)], axis=1)
         middle = band.middle[:, :, None]
         return np.asarray(np.sort(middle + each * (band.quantiles - middle), axis=2))
 
-    def _share_held(self, misses: Floats, plain: Floats) -> Floats:
-        """[nodes, q] factors at which a band would have held its share of the sums; `plain` where that is less."""
-        found = plain.copy()
-        for j, misses_of in enumerate(misses.T):
-            known = np.sort(misses_of[~np.isnan(misses_of)])
-            rank = int(np.ceil((len(known) + 1) * (self.levels[-1 - j] - self.levels[j]))) - 1
-            if rank < len(known) and np.isfinite(known[rank]):
-                found[:, [j, -1 - j]] = np.minimum(plain[:, [j, -1 - j]], known[rank])
-        return found
+    def _share_held(self, misses: Floats, share: float) -> float:
+        """The factor at which bands would have held this share of the sums; infinite where too few are known."""
+        known = np.sort(misses[~np.isnan(misses)])
+        rank = int(np.ceil(round((len(known) + 1) * share, 9))) - 1
+        return float(known[rank]) if len(known) >= FEWEST and rank < len(known) else np.inf
 
 
 def _missed(error: Floats, up: Floats, down: Floats) -> Floats:
-    """How many half widths an error lies from the median: up >= 0 and down <= 0 are its interval's ends."""
+    """How many half widths an error lies from the median: up >= 0 and down <= 0 are its interval's ends.
+
+    NaN for a sum foreseen to the last digit: zeros of what is closed or never sells say nothing of a width.
+    """
     half = np.where(error > 0, up, -down)
     with np.errstate(divide="ignore", invalid="ignore"):
-        units = np.abs(error) / half
-    missed: Floats = np.where(error == 0, 0.0, units)
+        missed: Floats = np.where(error == 0, np.nan, np.abs(error) / half)
     return missed

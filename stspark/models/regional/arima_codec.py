@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -42,14 +41,6 @@ def encode(fitted: Fitted) -> Parameters:
     quality = {name: _number(fitted.get(name)) for name in ("sigma2", "aic", "aicc", "bic")}
     errors = error_facts(np.asarray(fitted["residuals"], dtype=np.float64))
     return {"model": _title(order), **order, **coefficients, **quality, **errors}
-
-
-def order_of(fitted: Fitted) -> dict[str, Any]:
-    """What statsforecast's Arima takes to estimate the same model anew."""
-    order = dict(zip(_ORDER, fitted["arma"], strict=True))
-    seasonal = {"order": (order["P"], order["D"], order["Q"]), "period": order["season"]}
-    constant = {"include_mean": "intercept" in fitted["coef"], "include_drift": "drift" in fitted["coef"]}
-    return {"order": (order["p"], order["d"], order["q"]), "seasonal": seasonal} | constant
 
 
 Regressors = tuple[Floats, Floats]

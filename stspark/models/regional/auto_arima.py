@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from stspark.errors import ConfigError
 from stspark.models.base import Forecast, Future, Parameters, Series
 from stspark.models.regional import arima_codec, options
-from stspark.models.regional.arima_estimate import CSS, ESTIMATIONS, from_least_squares
+from stspark.models.regional.arima_estimate import CSS, CSS_ML, ESTIMATIONS, from_least_squares
 from stspark.models.regional.statsforecast_adapter import (
     fitted_days,
     search_arima,
@@ -22,9 +23,10 @@ class AutoArima:
     """The stepwise search of Hyndman & Khandakar (2008), "Automatic time series forecasting", JSS 27(3).
 
     max_p, max_q, max_P, max_Q: bounds of the search; d: order of differencing, null to test for it;
-    D: order of seasonal differencing, null to test for it (on noisy days the test often misses a weekly
-    X; max_models: candidates at most (statsforecast's own bound is 94; sparse
-    series take long); max_history: fit on the most recent days only.
+    D: order of seasonal differencing, null to test for it (on noisy days the test often misses a weekly season);
+    estimation: css, or css-ml (see arima_estimate); approximation (css-ml only): compare candidates by least squares,
+    and estimate only the best one by the likelihood; max_models: candidates at most (statsforecast's own bound is 94;
+    sparse series take long); max_history: fit on the most recent days only.
     """
 
     max_p: int = 3
@@ -50,6 +52,9 @@ class AutoArima:
         options.whole("models.auto_arima.max_models", self.max_models, at_least=6)
         options.one_of("models.auto_arima.estimation", self.estimation, ESTIMATIONS)
         options.flag("models.auto_arima.approximation", self.approximation)
+        if self.estimation == CSS and not self.approximation:
+            where, fix = "models.auto_arima.approximation", "set estimation: css-ml, or leave the key out"
+            raise ConfigError(where, "is false, while candidates are compared by least squares", fix)
         options.whole_or_none("models.auto_arima.max_history", self.max_history, at_least=self.min_length)
 
     def fit(self, history: Series) -> Parameters:
@@ -64,13 +69,15 @@ class AutoArima:
                 max_q=self.max_q,
                 max_P=self.max_P,
                 max_Q=self.max_Q,
-                approximation=self.approximation,
+                approximation=self.estimation == CSS_ML and self.approximation,
                 nmodels=self.max_models,
                 period=history.season,
                 method="CSS" if self.estimation == CSS else None,
             )
+            if "arma" not in fitted:
+                raise ValueError("no candidate can be estimated")
             if self.estimation == CSS:
-                return from_least_squares(fitted, history, y, arima_codec.order_of(fitted))
+                return from_least_squares(fitted, history, y)
             return arima_codec.encode(fitted) | fitted_days(history, y)
 
     def predict(self, parameters: Parameters, history: Series, future: Future, quantiles: Sequence[float]) -> Forecast:
