@@ -70,8 +70,7 @@ def _first_mistake(path: Path, overrides: Sequence[str], error: ValidationError)
     found = error.errors(include_url=False)[0]
     place = [str(part) for part in found["loc"]]
     key = ".".join(place) or "config"
-    given = [override.partition("=")[0].strip() for override in overrides]
-    where = f"--set {key}" if any(f"{name}.".startswith(f"{key}.") for name in given) else f"{path}: {key}"
+    where = origin(path, overrides, key)
     if found["type"] == "extra_forbidden":
         known = _keys_at(place[:-1])
         near = nearest(place[-1], known)
@@ -83,6 +82,13 @@ def _first_mistake(path: Path, overrides: Sequence[str], error: ValidationError)
     came = found.get("input")
     shown = f" (got {came!r})" if isinstance(came, str | int | float | bool) else ""
     return ConfigError(where, f"{message}{shown}", "see docs/configuration.md")
+
+
+def origin(path: str | Path, overrides: Sequence[str], key: str) -> str:
+    """Where a key, or something within it, was said: the file or a `--set`."""
+    given = [override.partition("=")[0].strip() for override in overrides]
+    near = any(f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.") for name in given)
+    return f"--set {key}" if near else f"{path}: {key}"
 
 
 def _keys_at(place: Sequence[str]) -> list[str]:

@@ -17,8 +17,8 @@ from typing import NoReturn
 from pyspark.sql import SparkSession
 
 from stspark import __version__, cells, progress, runs, staging
-from stspark.config_file import load_settings
-from stspark.errors import UserError
+from stspark.config_file import load_settings, origin
+from stspark.errors import ConfigError, UserError
 from stspark.preflight import prepare
 from stspark.session import build_session
 from stspark.settings import Settings
@@ -97,7 +97,7 @@ def run_job(
     options = _parse(name, arguments, more)
     try:
         settings = load_settings(options.config, options.set)
-        prepare(settings)
+        _prepare(settings, options)
         job = _open(name, settings, options)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
@@ -117,6 +117,15 @@ def run_job(
         return 1
     print(_summary(job))
     return 0
+
+
+def _prepare(settings: Settings, options: argparse.Namespace) -> None:
+    """All that can be checked before Spark starts; a mistake in a key names the file or the `--set` that holds it."""
+    try:
+        prepare(settings)
+    except ConfigError as mistake:
+        where = origin(options.config, options.set, mistake.where)
+        raise ConfigError(where, mistake.problem, mistake.fix) from mistake
 
 
 def _try_to_close(job: Job) -> None:

@@ -238,6 +238,18 @@ def test_a_missing_source_says_where_the_data_are_published(config, tmp_path, mo
         check_files(load_settings(config(), ["source.published=the UCI as 352"]))
 
 
+@pytest.mark.parametrize("by_set", [False, True])
+def test_a_mistake_in_a_models_options_names_where_it_stands(config, capsys, by_set):
+    from stspark.job import run_job
+
+    models = "[{name: seasonal_naive}, {name: sarima, estimation: ml}]"
+    path = config("" if by_set else f"models: {models}\n")
+    arguments = ["--config", str(path), *(["--set", f"models={models}"] if by_set else [])]
+    assert run_job("train", lambda job: None, arguments) == 2
+    where = "--set models" if by_set else f"{path}: models"
+    assert f"error: {where}.sarima.estimation: is 'ml'" in capsys.readouterr().err
+
+
 def test_the_prompt_takes_overrides_as_all_jobs_do(capsys):
     """A warehouse that a run was given by --set can be asked too; here the override itself is wrong."""
     from stspark.prompt import run_sql
