@@ -37,7 +37,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Speeds:
-    """The three of them; overhead and speed-up are what the issue asks for."""
+    """The three of them; overhead and speed-up are ratios of them."""
 
     plain: Speed
     torchrun: Speed
