@@ -83,9 +83,7 @@ def learn(windows: Windows, classes: Mapping[str, str], plan: Plan) -> Pool:
     scale = combined.scale() if plan.metric == "mase" else np.ones(losses.shape[:2])
     place = choose.combination_place(combined)
     default = tuple(
-        choose.default_model(
-            _losses_before(combined, losses, k) / _of_losses(sizes[k, :k], plan), scale[:, k], windows.naive, place
-        )
+        choose.default_model(_losses_before(combined, losses, k, sizes, plan), scale[:, k], windows.naive, place)
         for k in range(len(windows.cutoffs))
     )
     return Pool(sizes, around, together, scores, default)
@@ -98,20 +96,17 @@ def finish(windows: Windows, kind: str, pool: Pool, plan: Plan, first: int = 0) 
     losses = choose.day_losses(combined, quantiles, plan.metric)
     chosen = []
     for k in range(len(combined.cutoffs)):
-        known = _losses_before(combined, losses, k)[0] / _of_losses(pool.sizes[k, :k], plan)
+        known = _losses_before(combined, losses, k, pool.sizes, plan)[0]
         best = choose.champion(known, pool.default[k], combined.naive, plan.fewest, plan.guard)
         chosen.append(_there(combined, k, best))
     return Finished(combined, quantiles, np.array([chosen]), mixed, choose.window_losses(losses, combined.own))
 
 
-def _losses_before(windows: Windows, losses: Floats, k: int) -> Floats:
-    """[R, k, M] losses of the windows before the k-th, of the days that had come by its cutoff."""
-    return choose.window_losses(windows.before(losses, k), windows.own[:, :k])
-
-
-def _of_losses(sizes: Floats, plan: Plan) -> Floats:
-    """[k, 1] sizes of windows [k] as losses have them: squared where the loss is."""
-    return (sizes**2 if plan.metric == "rmse" else sizes)[:, None]
+def _losses_before(windows: Windows, losses: Floats, k: int, sizes: Floats, plan: Plan) -> Floats:
+    """[R, k, M] losses of the windows before the k-th, of days that had come by its cutoff, over the window's size."""
+    known = choose.window_losses(windows.before(losses, k), windows.own[:, :k])
+    size = sizes[k, :k, None]
+    return known / (size**2 if plan.metric == "rmse" else size)
 
 
 def _there(windows: Windows, k: int, chosen: int) -> int:

@@ -107,7 +107,7 @@ class _Record:
 
     def __init__(self, task: SumsTask) -> None:
         self.task = task
-        self.levels = [np.array([own == level for own in task.tree.levels]) for level in sorted(set(task.tree.levels))]
+        self.levels = [task.tree.of_level(level) for level in sorted(set(task.tree.levels))]
         self.costs: list[list[float]] = []
 
     def add(self, window: Window, made: Mapping[str, Floats]) -> None:
@@ -171,8 +171,7 @@ def _band(window: Window, moved: Floats, joint: paths.Dependence, task: SumsTask
 
 def _by_level(factors: Floats, tree: Tree) -> Floats:
     """The median factor over the nodes of a level, at least 1, for each node [n]."""
-    levels = np.array(tree.levels)
-    pooled = {level: float(np.median(factors[levels == level])) for level in set(tree.levels)}
+    pooled = {level: float(np.median(factors[tree.of_level(level)])) for level in set(tree.levels)}
     return np.array([max(1.0, pooled[level]) for level in tree.levels])
 
 

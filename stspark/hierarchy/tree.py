@@ -44,6 +44,10 @@ class Tree:
     def regions(self) -> tuple[str, ...]:
         return self.nodes[self.n_upper :]
 
+    def of_level(self, level: str) -> NDArray[np.bool_]:
+        """[n] which nodes are of this level."""
+        return np.asarray(np.array(self.levels) == level)
+
     @cached_property
     def summing(self) -> Floats:
         """S [n, regions]: 1 where the region is, or lies below, the node (Hyndman et al. 2011)."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stspark.hierarchy.tree import Floats, Tree
+from stspark.metrics.definitions import central_intervals
 
 FEWEST = 20
 """Known sums of a level, of nodes and windows, from which they may narrow bands: one of them lies outside of 95%."""
@@ -42,8 +43,8 @@ class Record:
     @property
     def intervals(self) -> list[tuple[int, int]]:
         """Places of the quantiles that enclose a central interval."""
-        place = {round(q, 9): j for j, q in enumerate(self.levels)}
-        return [(j, place[round(1 - q, 9)]) for q, j in place.items() if q < 0.5 and round(1 - q, 9) in place]
+        place = list(self.levels).index
+        return [(place(low), place(high)) for low, high in central_intervals(self.levels)]
 
     def add(self, band: Band, y: Floats) -> None:
         """Note a window of which the actuals y [n, days] have come, NaN where they are not known."""
@@ -53,7 +54,7 @@ class Record:
         reach = band.quantiles - band.middle[:, :, None]
         missed = np.stack([_missed(error, reach[..., high], reach[..., low]) for low, high in self.intervals], axis=2)
         for level in set(self.tree.levels):
-            here = np.array([own == level for own in self.tree.levels])
+            here = self.tree.of_level(level)
             horizons, days = self.misses.setdefault(level, ([], []))
             horizons.append(missed[here, 0])
             days.append(missed[here, 1:].reshape(-1, missed.shape[2]))
@@ -62,7 +63,7 @@ class Record:
         """A coming window's quantiles [n, 1 + days, q]; plain: [n, 2] factors of root mean squares, never exceeded."""
         factors = np.repeat(plain[:, :, None], len(self.levels), axis=2)  # [n, 2, q]
         for level, kinds in self.misses.items():
-            here = np.array([own == level for own in self.tree.levels])
+            here = self.tree.of_level(level)
             for kind, parts in enumerate(kinds):
                 for (low, high), misses in zip(self.intervals, np.concatenate(parts).T, strict=True):
                     held = self._share_held(misses, self.levels[high] - self.levels[low])

@@ -19,6 +19,7 @@ from stspark.models.regional.statsforecast_adapter import (
     days_to_filter,
     forecast_arima,
     forward_arima,
+    json_number,
     statsforecast_errors,
 )
 
@@ -38,7 +39,7 @@ def encode(fitted: Fitted) -> Parameters:
     coefficients = {name: float(value) for name, value in fitted["coef"].items()}
     if not all(math.isfinite(value) for value in coefficients.values()):
         raise ValueError(f"the estimate is not finite: {coefficients}")
-    quality = {name: _number(fitted.get(name)) for name in ("sigma2", "aic", "aicc", "bic")}
+    quality = {name: json_number(fitted.get(name)) for name in ("sigma2", "aic", "aicc", "bic")}
     errors = error_facts(np.asarray(fitted["residuals"], dtype=np.float64))
     return {"model": _title(order), **order, **coefficients, **quality, **errors}
 
@@ -107,8 +108,3 @@ def _title(order: dict[str, int]) -> str:
     inner = ",".join(str(order[name]) for name in "pdq")
     outer = ",".join(str(order[name]) for name in "PDQ")
     return f"ARIMA({inner})({outer})[{order['season']}]"
-
-
-def _number(value: float | None) -> float | None:
-    """A float that JSON can hold: None for NaN and infinity."""
-    return float(value) if value is not None and math.isfinite(value) else None

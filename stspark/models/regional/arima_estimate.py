@@ -17,10 +17,11 @@ import numpy as np
 from stspark.models.base import Floats, Parameters, Series
 from stspark.models.regional import arima_codec
 from stspark.models.regional.empirical import error_facts
-from stspark.models.regional.statsforecast_adapter import Fitted, fit_arima, fitted_days
+from stspark.models.regional.statsforecast_adapter import Fitted, fit_arima, fitted_days, json_number
 
 CSS, CSS_ML = "css", "css-ml"
-ESTIMATIONS = (CSS, CSS_ML)
+METHODS = {CSS: "CSS", CSS_ML: "CSS-ML"}
+"""Estimations, and what statsforecast calls them."""
 NEAREST = 0.99
 """Share of the way to the unit circle at which an AR root that lay beyond it is put."""
 
@@ -33,14 +34,15 @@ def estimate(
     y: [n], the end of `history`; xreg: [n, k] or None; model: order, seasonal and what else statsforecast's Arima
     takes.
     """
-    if estimation == CSS:
-        return from_least_squares(fit_arima(y, xreg=xreg, method="CSS", **model), history, y, xreg)
-    return arima_codec.encode(fit_arima(y, xreg=xreg, method="CSS-ML", **model)) | fitted_days(history, y)
+    fitted = fit_arima(y, xreg=xreg, method=METHODS[estimation], **model)
+    return finished(estimation, fitted, history, y, xreg)
 
 
-def from_least_squares(fitted: Fitted, history: Series, y: Floats, xreg: Floats | None = None) -> Parameters:
-    """The same of a least-squares fit; ValueError where it leaves no days to judge it by."""
+def finished(estimation: str, fitted: Fitted, history: Series, y: Floats, xreg: Floats | None = None) -> Parameters:
+    """The same of a model that statsforecast has fitted; ValueError where least squares leave no days to judge by."""
     parameters = arima_codec.encode(fitted) | fitted_days(history, y)
+    if estimation == CSS_ML:
+        return parameters
     for kind, bounded in (("ar", stationary), ("sar", stationary), ("ma", invertible), ("sma", invertible)):
         parameters |= _bounded(parameters, kind, bounded)
     return _with_likelihood(parameters, y, xreg)
@@ -92,5 +94,5 @@ def _with_likelihood(parameters: Parameters, y: Floats, xreg: Floats | None = No
         "aicc": aic + 2 * free * (free + 1) / (used - free - 1) if used > free + 1 else math.inf,
         "bic": aic + free * (math.log(used) - 2),
     }
-    finite = {name: value if math.isfinite(value) else None for name, value in criteria.items()}
+    finite = {name: json_number(value) for name, value in criteria.items()}
     return parameters | finite | {"sigma2": float(errors @ errors) / (used - free + 1)} | error_facts(errors)

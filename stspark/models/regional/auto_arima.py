@@ -9,9 +9,8 @@ from typing import ClassVar
 from stspark.errors import ConfigError
 from stspark.models.base import Forecast, Future, Parameters, Series
 from stspark.models.regional import arima_codec, options
-from stspark.models.regional.arima_estimate import CSS, CSS_ML, ESTIMATIONS, from_least_squares
+from stspark.models.regional.arima_estimate import CSS, CSS_ML, METHODS, finished
 from stspark.models.regional.statsforecast_adapter import (
-    fitted_days,
     search_arima,
     statsforecast_errors,
     training_days,
@@ -50,7 +49,7 @@ class AutoArima:
         for differences in ("d", "D"):
             options.whole_or_none(f"models.auto_arima.{differences}", getattr(self, differences), at_least=0)
         options.whole("models.auto_arima.max_models", self.max_models, at_least=6)
-        options.one_of("models.auto_arima.estimation", self.estimation, ESTIMATIONS)
+        options.one_of("models.auto_arima.estimation", self.estimation, METHODS)
         options.flag("models.auto_arima.approximation", self.approximation)
         if self.estimation == CSS and not self.approximation:
             where, fix = "models.auto_arima.approximation", "set estimation: css-ml, or leave the key out"
@@ -76,9 +75,7 @@ class AutoArima:
             )
             if "arma" not in fitted:
                 raise ValueError("no candidate can be estimated")
-            if self.estimation == CSS:
-                return from_least_squares(fitted, history, y)
-            return arima_codec.encode(fitted) | fitted_days(history, y)
+            return finished(self.estimation, fitted, history, y)
 
     def predict(self, parameters: Parameters, history: Series, future: Future, quantiles: Sequence[float]) -> Forecast:
         """Filter the state over `history` with the coefficients kept, then forecast."""

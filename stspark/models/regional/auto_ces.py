@@ -18,6 +18,7 @@ from stspark.models.regional.statsforecast_adapter import (
     fit_ces,
     fitted_days,
     forecast_ces,
+    json_number,
     statsforecast_errors,
     training_days,
 )
@@ -53,11 +54,11 @@ class AutoCes:
             return {"model": "CES(repeats)", "repeats": True, **fitted_days(history, y)}
         with statsforecast_errors(self.name):
             fitted = fit_ces(y, m=history.season, model=self.season if history.season > 1 else "N")
-        quality = {key: _number(fitted[key]) for key in ("sigma2", "aic", "aicc", "bic")}
+        quality = {key: json_number(fitted[key]) for key in ("sigma2", "aic", "aicc", "bic")}
         return {
             "model": f"CES({fitted['seasontype']})",
             "seasonality": fitted["seasontype"],
-            **{name: _number(fitted["par"][name]) for name in _WEIGHTS},
+            **{name: json_number(fitted["par"][name]) for name in _WEIGHTS},
             **quality,
             **error_facts(np.asarray(fitted["residuals"])),
             **fitted_days(history, y),
@@ -89,8 +90,3 @@ def _filtered(parameters: Parameters, y: Floats) -> Fitted:
     """statsforecast's model over y with the weights kept."""
     kept = {name: parameters[name] for name in _WEIGHTS if parameters[name] is not None}
     return fit_ces(y, m=int(parameters["season"]), model=parameters["seasonality"], **kept)
-
-
-def _number(value: float | None) -> float | None:
-    """A float that JSON can hold: None for NaN and infinity."""
-    return float(value) if value is not None and np.isfinite(value) else None

@@ -20,6 +20,7 @@ from stspark.models.regional.statsforecast_adapter import (
     fit_ets,
     fitted_days,
     forecast_ets,
+    json_number,
     statsforecast_errors,
     training_days,
 )
@@ -78,7 +79,7 @@ class AutoEts:
 def _encode(fitted: Fitted) -> Parameters:
     """Readable entries: components, smoothing parameters (None where absent), sigma2, aic, aicc, bic."""
     error, trend, season, damped = fitted["components"]
-    smoothing = {k: _number(v) for k, v in zip(_SMOOTHING, fitted["par"][:4], strict=True)}
+    smoothing = {k: json_number(v) for k, v in zip(_SMOOTHING, fitted["par"][:4], strict=True)}
     return {
         "model": f"ETS({error},{trend}{'d' if damped == 'D' else ''},{season})",
         "error": error,
@@ -86,8 +87,8 @@ def _encode(fitted: Fitted) -> Parameters:
         "seasonality": season,
         "damped": damped == "D",
         **smoothing,
-        "sigma2": _number(fitted["sigma2"]),
-        **{name: _number(fitted[name]) for name in ("aic", "aicc", "bic")},
+        "sigma2": json_number(fitted["sigma2"]),
+        **{name: json_number(fitted[name]) for name in ("aic", "aicc", "bic")},
         **error_facts(np.asarray(fitted["residuals"], dtype=np.float64)),
     }
 
@@ -126,8 +127,3 @@ def _variance_factors(model: Fitted, h: int) -> Floats:
     if model["components"][2] == "A":
         c += gamma * (j % model["m"] == 0)
     return np.concatenate([[1.0], 1.0 + np.cumsum(c**2)])
-
-
-def _number(value: float) -> float | None:
-    """A float that JSON can hold: None for NaN and infinity."""
-    return float(value) if math.isfinite(value) else None

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from stspark.models.base import Forecast, Future, Parameters, Series
 from stspark.models.regional import arima_codec, options
-from stspark.models.regional.arima_estimate import CSS, ESTIMATIONS, estimate
+from stspark.models.regional.arima_estimate import CSS, METHODS, estimate
 from stspark.models.regional.statsforecast_adapter import statsforecast_errors, training_days
 
 
@@ -37,7 +37,7 @@ class Sarima:
         options.triple("models.sarima.seasonal_order", self.seasonal_order)
         options.flag("models.sarima.include_mean", self.include_mean)
         options.flag("models.sarima.include_drift", self.include_drift)
-        options.one_of("models.sarima.estimation", self.estimation, ESTIMATIONS)
+        options.one_of("models.sarima.estimation", self.estimation, METHODS)
         options.whole_or_none("models.sarima.max_history", self.max_history, at_least=self.min_length)
 
     def fit(self, history: Series) -> Parameters:

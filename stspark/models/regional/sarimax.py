@@ -10,7 +10,7 @@ import numpy as np
 
 from stspark.models.base import Floats, Forecast, Future, Parameters, Series
 from stspark.models.regional import arima_codec, options
-from stspark.models.regional.arima_estimate import CSS, ESTIMATIONS, estimate
+from stspark.models.regional.arima_estimate import CSS, METHODS, estimate
 from stspark.models.regional.statsforecast_adapter import statsforecast_errors, training_days
 
 _HOLIDAY = "public_holiday"
@@ -37,7 +37,7 @@ class Sarimax:
     def __post_init__(self) -> None:
         options.triple("models.sarimax.order", self.order)
         options.triple("models.sarimax.seasonal_order", self.seasonal_order)
-        options.one_of("models.sarimax.estimation", self.estimation, ESTIMATIONS)
+        options.one_of("models.sarimax.estimation", self.estimation, METHODS)
         options.whole_or_none("models.sarimax.max_history", self.max_history, at_least=self.min_length)
 
     def fit(self, history: Series) -> Parameters:

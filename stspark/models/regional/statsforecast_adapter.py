@@ -7,6 +7,7 @@ is compiled C++ (no numba): nothing is compiled or cached per process.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,6 +89,11 @@ def days_to_filter(model: str, parameters: Parameters, history: Series) -> Float
     if start == len(history) or history.dates[start] != first:
         raise ValueError(f"{model} was fitted from {first} on, a day that the history lacks; fit it again")
     return np.ascontiguousarray(history.y[start:], dtype=np.float64)
+
+
+def json_number(value: float | None) -> float | None:
+    """A float that JSON can hold: None for NaN and infinity."""
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 @contextmanager
