@@ -40,7 +40,7 @@ def main(job: Job) -> None:
         if touched is None or (touched and not update(job, rows, touched, basis, keep)):
             build_all(job, rows, basis, keep)
         region_day = store.read("region_day")
-        known = incremental.as_it_stands(region_day, store.read("regions"))
+        known = incremental.as_it_stands(region_day, store.read("regions"), settings.regions.opening)
         doubtful = edge.doubtful_edge(edge.daily_sums(region_day, known.last))
     job.summary["regions"] = f"{len(known.regions):,}, {min(known.starts.values())} to {known.last}"
     job.summary |= {"edge": str(doubtful)} if doubtful else {}
@@ -71,7 +71,7 @@ def build_all(job: Job, rows: DataFrame, basis: changes.Basis, keep: Kept) -> No
 def update(job: Job, rows: DataFrame, touched: Sequence[date], basis: changes.Basis, keep: Kept) -> bool:
     """Only what the touched days reach; False where all has to be built."""
     settings, store, spark = job.settings, job.store, job.spark
-    known = incremental.as_it_stands(store.read("region_day"), store.read("regions"))
+    known = incremental.as_it_stands(store.read("region_day"), store.read("regions"), settings.regions.opening)
     panel = rows if settings.source.kind == "panel" else None
     anew = keep(build.totals(rows.where(F.col("date").isin(list(touched))), settings))
     there = incremental.days_by_region(anew)

@@ -23,7 +23,8 @@ def main(job: Job) -> None:
     with job.step("forecast"):
         known = ensemble.Known(store.read("region_day"), store.read("calendar"))
         models = results.require_run(store.read("models"), run.run_id)
-        frame = learning.learning_frame(known.region_day, known.calendar, run.as_of, settings.time.horizon)
+        opening = settings.regions.opening
+        frame = learning.learning_frame(known.region_day, known.calendar, run.as_of, settings.time.horizon, opening)
         task = spread.fleet_task(settings, learning.known_ahead(known.calendar), [run.as_of], run.as_of)
         scores = staged_fleet(job, "scores", lambda packs: spread.score_fleet(frame, models, task, packs))
         rows = scores.where("kind = 'forecast'").drop("status")

@@ -53,7 +53,9 @@ def schedule(job: Job, run: Run, region_day: DataFrame) -> Schedule:
 
 def learning_frame(job: Job, run: Run, known: ensemble.Known) -> DataFrame:
     """What models learn from, computed once."""
-    made = learning.learning_frame(known.region_day, known.calendar, run.as_of, job.settings.time.horizon)
+    settings = job.settings
+    opening = settings.regions.opening
+    made = learning.learning_frame(known.region_day, known.calendar, run.as_of, settings.time.horizon, opening)
     return staged(job, "learning", made)
 
 

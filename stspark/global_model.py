@@ -21,6 +21,7 @@ from stspark.models.deep.pretrained import check_pretrained
 from stspark.models.deep.registry import NETWORKS, network_config, network_options
 from stspark.models.deep.transformer import TransformerConfig
 from stspark.models.panel.registry import build as build_panel
+from stspark.models.panel.registry import partial_models
 from stspark.names import NAIVE
 from stspark.options import typed
 from stspark.settings import Model, Settings
@@ -104,7 +105,8 @@ def _panel_task(job: Job, run: Run, cutoffs: Sequence[date]) -> panel_models.Pan
 def _panel_forecasts(job: Job, rows: DataFrame, naive: DataFrame) -> DataFrame:
     """Published forecasts of all panel models; the naive's, marked, for each cutoff and region that lacks one."""
     made = rows.where("kind = 'forecast'").select(*FORECAST_KEYS, *VALUES, *job.settings.quantile_columns)
-    return _filled(job, made, [model.name for model in job.settings.panel_models], naive)
+    partial = partial_models(job.settings.panel_models)
+    return _filled(job, made, [model.name for model in job.settings.panel_models if model.name not in partial], naive)
 
 
 def _filled(job: Job, made: DataFrame, models: Sequence[str], naive: DataFrame) -> DataFrame:
@@ -230,10 +232,18 @@ def write_panel(job: Job, run: Run, frame: DataFrame, path: str) -> None:
         quantiles=job.settings.quantiles,
         seed=job.settings.seed,
         past_only=past_only,
+        parents=_parents(job),
+        opening=job.settings.regions.opening,
     )
     index = job.spark.createDataFrame(list(place.items()), "region string, region_index int")
     rows = frame.join(F.broadcast(index), "region").withColumn("date_index", F.date_diff("date", F.lit(first)))
     write_snapshot(rows, manifest, path)
+
+
+def _parents(job: Job) -> dict[str, str]:
+    """Region -> its parent, where it has one: the config's goes before the regions' file."""
+    listed = job.store.read("regions").select("region", "parent").toPandas().set_index("region")["parent"].dropna()
+    return {str(region): str(parent) for region, parent in (listed.to_dict() | job.settings.hierarchy.parents).items()}
 
 
 def _past_only(job: Job, covariates: Sequence[str]) -> tuple[str, ...]:

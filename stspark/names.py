@@ -9,7 +9,18 @@ COMBINATION = "combination"
 """The weighted mean of all models, as a model of its own."""
 NETWORKS = ("stcnn", "stcnn_plain", "lstm", "gru", "transformer")
 """Global models that ranks train together."""
-PANEL_MODELS = ("boosted_trees", "shared_seasons", "residual_trees", "sar", "dynamic_sar", "stv", "foundation")
+BORROWED = "borrowed"
+"""The model of regions with little history."""
+PANEL_MODELS = (
+    "boosted_trees",
+    "shared_seasons",
+    "residual_trees",
+    "sar",
+    "dynamic_sar",
+    "stv",
+    "foundation",
+    BORROWED,
+)
 """Global models that one process fits."""
 GLOBAL_MODELS = (*NETWORKS, *PANEL_MODELS)
 PANEL_PREFIX = "panel:"

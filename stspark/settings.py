@@ -149,6 +149,8 @@ class Regions(Section):
     """Use these regions of the file; by default all that have data."""
     unplaced: tuple[str, ...] = ()
     """Regions that are known to have no place and no row in the file."""
+    opening: tuple[str, ...] = ()
+    """Regions of the file that have no data yet: the model `borrowed` forecasts their first days."""
     unknown: Literal["error", "reject"] = "error"
     """What to do with a region that neither the file nor `unplaced` knows."""
     timezone: str | None = None

@@ -42,7 +42,8 @@ class Manifest:
     n_history: days with a target; n_total: with the calendar rows that follow (at least `horizon`);
     covariates: known-future columns in order; edges: (i, j, w), j is a neighbour of i with
     weight w; season: days; data_version: changes whenever the panel does; past_only: further columns in order,
-    of which nothing after a cutoff may be known.
+    of which nothing after a cutoff may be known; parents: region -> its parent, where it has one; opening: regions
+    that have no day yet and are forecast all the same.
     """
 
     data_version: str
@@ -58,6 +59,8 @@ class Manifest:
     seed: int = 0
     version: int = FORMAT
     past_only: tuple[str, ...] = ()
+    parents: dict[str, str] = field(default_factory=dict)
+    opening: tuple[str, ...] = ()
 
     def day(self, index: int) -> date:
         """Return the date of a day index."""
@@ -81,7 +84,7 @@ class Manifest:
         raw: dict[str, Any] = json.loads(text)
         if raw.get("version") != FORMAT:
             raise InputError(where, f"has format version {raw.get('version')!r}", "write the snapshot again")
-        for name in ("regions", "covariates", "quantiles", "past_only"):
+        for name in ("regions", "covariates", "quantiles", "past_only", "opening"):
             raw[name] = tuple(raw.get(name, ()))
         raw["first_date"] = date.fromisoformat(raw["first_date"])
         raw["edges"] = tuple((int(i), int(j), float(w)) for i, j, w in raw["edges"])

@@ -398,7 +398,8 @@ EXPLANATIONS = Table(
         member="string: the champion itself, or a model of the combination",
         weight="double: the member's weight in the combination; 1 = the champion itself",
         component="string: level (mean of the last season), trend, season, holiday, event, a covariate's name, "
-        "closed, limit (no negative counts), or covariates and neighbours together where the model cannot be asked",
+        "closed, limit (no negative counts), borrowed (what other regions lend a new one), or covariates and "
+        "neighbours together where the model cannot be asked",
         value="double: what it adds, in the target's unit, times the weight",
     ),
     ("run_id", "region", "date"),

@@ -271,7 +271,7 @@ def test_two_stormy_windows_do_not_choose_for_the_quiet_ones():
     weight = dict(zip(MODELS, done.weights[0, -1, 0], strict=True))
     assert weight["good"] > 0.7
     assert done.windows.models[done.champion[0, -1]] in ("good", "combination")
-    sizes = finish.window_sizes(stormy)
+    sizes = finish.window_sizes(stormy, np.ones(len(MODELS), dtype=bool))
     assert sizes[-1, [4, 9]].min() > 4 * sizes[-1, :4].max()
     np.testing.assert_allclose(sizes[8, :8].mean(), 1.0)
     np.testing.assert_array_equal(sizes[8, 8:], 1.0)

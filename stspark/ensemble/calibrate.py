@@ -100,12 +100,18 @@ def _scores(windows: Windows) -> Floats:
 
 
 def _grid(z: Floats, here: NDArray[np.bool_]) -> Floats:
-    """[M, POINTS] quantiles of the scores [R, k, H, M] of these days, of all days where they are too few."""
-    chosen = z[here] if np.isfinite(z[here]).all(axis=-1).sum() >= FEWEST else z.reshape(-1, z.shape[-1])
+    """[M, POINTS] quantiles of the scores [R, k, H, M] of these days, of all days where they are too few.
+
+    NaN for a model that made less than FEWEST of them, and less than others did.
+    """
+    chosen = z[here] if np.isfinite(z[here]).any(axis=-1).sum() >= FEWEST else z.reshape(-1, z.shape[-1])
     known = chosen[np.isfinite(chosen).any(axis=1)]
     if not len(known):
         return np.full((z.shape[-1], POINTS), np.nan)
-    return np.nanquantile(known, (np.arange(POINTS) + 0.5) / POINTS, axis=0).T
+    count = np.isfinite(known).sum(axis=0)
+    enough = count >= min(FEWEST, len(known))
+    grid = np.nanquantile(np.where(enough, known, 0.0), (np.arange(POINTS) + 0.5) / POINTS, axis=0).T
+    return np.where(enough[:, None], grid, np.nan)
 
 
 def _window(windows: Windows, scores: Scores, z: Floats, group: NDArray[np.int_], k: int) -> Floats:
@@ -134,7 +140,7 @@ def blended_quantiles(own: Floats, grid: Floats, levels: Floats) -> Floats:
     found = np.full(levels.shape, np.nan)
     for m in range(len(values)):
         total = weight[m].sum()
-        if total > 0 and (n[m] or np.isfinite(grid[m]).any()):
+        if total > 0 and (n[m] >= FEWEST or np.isfinite(grid[m]).any()):
             kept = weight[m] > 0
             share = (np.cumsum(weight[m]) - 0.5 * weight[m]) / total
             found[m] = np.interp(levels[m], share[kept], values[m][kept])

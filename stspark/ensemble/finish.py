@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stspark.ensemble import calibrate, choose, weights
-from stspark.ensemble.windows import Floats, Windows, weeks
+from stspark.ensemble.windows import Flags, Floats, Windows, weeks
 from stspark.names import COMBINATION
 
 LEAST = 0.1
@@ -32,6 +32,8 @@ class Plan:
     guard: float
     fewest: int
     non_negative: bool
+    partial: tuple[str, ...] = ()
+    """Models for some regions only: they take no part in the combination, and are those regions' default."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class Finished:
 
 def learn(windows: Windows, classes: Mapping[str, str], plan: Plan) -> Pool:
     """The pool of a sample of regions; classes: region -> class of demand."""
-    sizes = window_sizes(windows)
-    around, together = _pooled_weights(windows, sizes)
+    sizes = window_sizes(windows, _whole(windows, plan))
+    around, together = _pooled_weights(windows, sizes, plan)
     combined, _ = _combined(windows, (sizes, around, together), plan)
     kinds = np.array([classes.get(region, EVERYBODY) for region in combined.regions])
     scores = {}
@@ -97,7 +99,8 @@ def finish(windows: Windows, kind: str, pool: Pool, plan: Plan, first: int = 0) 
     chosen = []
     for k in range(len(combined.cutoffs)):
         known = _losses_before(combined, losses, k, pool.sizes, plan)[0]
-        best = choose.champion(known, pool.default[k], combined.naive, plan.fewest, plan.guard)
+        default = _default(combined, k, pool, plan)
+        best = choose.champion(known, default, combined.naive, plan.fewest, plan.guard)
         chosen.append(_there(combined, k, best))
     return Finished(combined, quantiles, np.array([chosen]), mixed, choose.window_losses(losses, combined.own))
 
@@ -107,6 +110,17 @@ def _losses_before(windows: Windows, losses: Floats, k: int, sizes: Floats, plan
     known = choose.window_losses(windows.before(losses, k), windows.own[:, :k])
     size = sizes[k, :k, None]
     return known / (size**2 if plan.metric == "rmse" else size)
+
+
+def _default(windows: Windows, k: int, pool: Pool, plan: Plan) -> int:
+    """A partial model that forecast the region in window k, else the pool's."""
+    made = windows.made(0, k)
+    return next((m for m, name in enumerate(windows.models) if name in plan.partial and made[m]), pool.default[k])
+
+
+def _whole(windows: Windows, plan: Plan) -> Flags:
+    """[M] models that may be combined: those for all regions."""
+    return np.array([name not in plan.partial for name in windows.models])
 
 
 def _there(windows: Windows, k: int, chosen: int) -> int:
@@ -124,13 +138,13 @@ def _calibrated(windows: Windows, kind: str, pool: Pool, plan: Plan, first: int 
     return calibrate.calibrate(windows, scores, plan.non_negative, first)
 
 
-def window_sizes(windows: Windows) -> Floats:
+def window_sizes(windows: Windows, whole: Flags) -> Floats:
     """[K, K] how large errors were in window j by what is known at the k-th's cutoff, relative to the mean of windows.
 
-    The median over regions, days and models, in scales, of errors other than zero; 1 where there is none, LEAST at
-    least. Divided by it, windows count alike: one Christmas does not choose for the quiet weeks after it.
+    The median over regions, days and `whole` models [M], in scales, of errors other than zero; 1 where there is none,
+    LEAST at least. Divided by it, windows count alike: one Christmas does not choose for the quiet weeks after it.
     """
-    error, scale = np.abs(windows.errors()), windows.scale()
+    error, scale = np.abs(windows.errors()[..., whole]), windows.scale()
     sizes = np.ones((len(windows.cutoffs), len(windows.cutoffs)))
     for k in range(1, len(windows.cutoffs)):
         scaled = windows.before(error, k) / scale[:, k, None, None, None]
@@ -146,13 +160,14 @@ def _middle(values: Floats) -> float:
     return float(np.median(known)) if len(known) else 0.0
 
 
-def _pooled_weights(windows: Windows, sizes: Floats) -> tuple[Floats, Floats]:
+def _pooled_weights(windows: Windows, sizes: Floats, plan: Plan) -> tuple[Floats, Floats]:
     """[K, W, M] and [K, W, M, M]: by window and week of the horizon, learnt from the windows before."""
     error, scale, parts, m = windows.errors(), windows.scale(), weeks(windows.horizons), len(windows.models)
     around = np.full((len(windows.cutoffs), len(parts), m), 1 / m)
     together = np.zeros((len(windows.cutoffs), len(parts), m, m))
     for k in range(1, len(windows.cutoffs)):
-        scaled = np.where(windows.own[:, :k, None], windows.before(error, k), np.nan) / scale[:, k, None, None, None]
+        own = windows.own[:, :k, None] & _whole(windows, plan)
+        scaled = np.where(own, windows.before(error, k), np.nan) / scale[:, k, None, None, None]
         scaled = scaled / sizes[k, :k, None, None]
         for w, days in enumerate(parts):
             around[k, w], together[k, w] = weights.pooled(scaled[:, :, days].reshape(-1, m))
@@ -188,7 +203,7 @@ def _weights(windows: Windows, place: tuple[int, int], shared: Sequence[Floats],
     Only models take part that made their own forecasts here and in all earlier windows of the region.
     """
     (r, k), (sizes, around, together) = place, shared
-    there = windows.made(r, k)
+    there = windows.made(r, k) & _whole(windows, plan)
     was = np.isfinite(windows.point[r, :k]).any(axis=(1, 2))
     usable = there & windows.own[r, :k][was].all(axis=0)
     usable = usable if usable.any() else there

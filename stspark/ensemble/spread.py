@@ -20,6 +20,7 @@ from stspark.ensemble import choose
 from stspark.ensemble.finish import Finished, Plan, Pool, finish, learn
 from stspark.ensemble.windows import Axes, to_windows
 from stspark.metrics.slices import EVENT, day_types, demand_classes
+from stspark.models.panel.registry import partial_models
 from stspark.names import COMBINATION, NAIVE, quantile_column
 from stspark.settings import Settings
 
@@ -47,6 +48,7 @@ def ensemble_plan(settings: Settings) -> Plan:
         asked.guard,
         asked.fewest_windows,
         settings.target.non_negative,
+        partial_models(settings.panel_models),
     )
 
 

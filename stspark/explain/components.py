@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stspark.models.base import Floats, Future, Series
+from stspark.names import BORROWED
 
 LEVEL, TREND, SEASON, HOLIDAY, EVENT, CLOSED, LIMIT = (
     "level", "trend", "season", "holiday", "event", "closed", "limit",
@@ -120,6 +121,13 @@ def by_weekday(published: Floats, history: Series) -> dict[str, Floats]:
     profile = np.resize(np.median(table - table.mean(axis=1, keepdims=True), axis=0), h)
     parts = over_time(published - profile, history)
     return {LEVEL: parts[LEVEL], TREND: parts[TREND], SEASON: profile, OTHER: parts[SEASON]}
+
+
+def by_donors(published: Floats, history: Series) -> dict[str, Floats]:
+    """The mean of the region's own last season, which may be short or have no day, and what others add to it."""
+    own = history.y[-history.season :]
+    level = np.full(len(published), float(own.mean()) if len(own) else 0.0)
+    return {LEVEL: level, BORROWED: published - level}
 
 
 def to_published(parts: Mapping[str, Floats], published: Floats, closed: Floats) -> dict[str, Floats]:

@@ -13,7 +13,7 @@ import pandas as pd
 from stspark.explain import components as c
 from stspark.fleet.attempt import Plan, Region
 from stspark.models.base import Floats, Forecaster
-from stspark.names import COMBINATION, NAIVE
+from stspark.names import BORROWED, COMBINATION, NAIVE
 
 NEGLIGIBLE = 1e-9
 """A component that is smaller on all days, in units of the largest, is left out."""
@@ -93,6 +93,8 @@ def _parts(
     history = region.series.until(cutoff)
     future, closed = region.future(cutoff, plan.horizon)
     name = member.stand_in or member.name
+    if name == BORROWED:
+        return c.to_published(c.by_donors(member.path, history), member.path, closed.astype(np.float64))
     model = models.get(name)
     try:
         if model is None:

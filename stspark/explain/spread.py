@@ -38,7 +38,8 @@ def explain(job: Job, run: Run) -> DataFrame:
     """Rows of `explanations` for every champion's forecast of the run; values add up to y_hat."""
     settings, store = job.settings, job.store
     calendar = store.read("calendar")
-    frame = learning.learning_frame(store.read("region_day"), calendar, run.as_of, settings.time.horizon)
+    ahead, opening = settings.time.horizon, settings.regions.opening
+    frame = learning.learning_frame(store.read("region_day"), calendar, run.as_of, ahead, opening)
     asked = _asked(store.read("forecasts"), store.read("models"), run.run_id)
     first = frame.groupBy("region").agg(F.min("date").alias("date"))
     packs = spread.packs_of(settings, job.spark)

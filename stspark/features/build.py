@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from stspark import calendar as days_known
 from stspark import cells, edges
-from stspark.errors import InputError
+from stspark.errors import ConfigError, InputError
 from stspark.features import covariates, learning, panel, stray
 from stspark.features.clean import Rules
 from stspark.ingest.files import read_header
@@ -48,14 +48,20 @@ def data_span(daily: DataFrame, settings: Settings) -> tuple[tuple[date, date], 
 
 
 def build_regions(daily: DataFrame, settings: Settings) -> pd.DataFrame:
-    """The regions that have data, with their places, in spatial order."""
+    """The regions that have data or are announced, with their places, in spatial order."""
     found = daily.select("region").distinct().toPandas()
     configured = read_regions(settings.regions)
+    opening = settings.regions.opening
+    known = set() if configured is None else set(configured["region"])
+    if unknown := [region for region in opening if region not in known]:
+        where = settings.regions.file or "regions.file, which is not set"
+        raise ConfigError("regions.opening", f"'{unknown[0]}' is no region of {where}", "add its line there")
     if configured is None and settings.regions.cells is not None:
         return complete(cells.table(found["region"].sort_values()), settings.regions)
     if configured is None:
         return complete(found.sort_values("region"), settings.regions)
-    table = configured[configured["region"].isin(found["region"])].sort_values("position", ignore_index=True)
+    wanted = configured["region"].isin({*found["region"], *opening})
+    table = configured[wanted].sort_values("position", ignore_index=True)
     return table.assign(position=range(len(table)))
 
 

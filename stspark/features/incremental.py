@@ -28,7 +28,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Known:
-    """region_day as it stands: each region's first day, the regions of the table `regions`, the last day."""
+    """region_day as it stands: each region's first day, the regions of `regions` that must have one, the last day."""
 
     starts: dict[str, date]
     regions: frozenset[str]
@@ -79,11 +79,12 @@ def daily_around(window: Window, region_day: DataFrame, touched: Sequence[date],
     return daily.unionByName(starts.join(daily, ["region", "date"], "left_anti"), allowMissingColumns=True)
 
 
-def as_it_stands(region_day: DataFrame, regions: DataFrame) -> Known:
-    """What region_day and regions hold now."""
+def as_it_stands(region_day: DataFrame, regions: DataFrame, opening: Sequence[str] = ()) -> Known:
+    """What region_day and regions hold now; opening: regions that need no day yet."""
     spans = region_day.groupBy("region").agg(F.min("date").alias("first"), F.max("date").alias("last")).collect()
     named = frozenset(row["region"] for row in regions.select("region").collect())
-    return Known({row["region"]: row["first"] for row in spans}, named, max(row["last"] for row in spans))
+    starts = {row["region"]: row["first"] for row in spans}
+    return Known(starts, named - (set(opening) - set(starts)), max(row["last"] for row in spans))
 
 
 def days_by_region(daily: DataFrame) -> dict[str, set[date]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from pyspark.sql import DataFrame, Window
@@ -19,8 +20,12 @@ def known_ahead(calendar: DataFrame) -> list[str]:
     return [f.name for f in calendar.schema if f.dataType.simpleString() == "double"]
 
 
-def learning_frame(region_day: DataFrame, calendar: DataFrame, as_of: date, horizon: int) -> DataFrame:
+def learning_frame(
+    region_day: DataFrame, calendar: DataFrame, as_of: date, horizon: int, opening: Sequence[str] = ()
+) -> DataFrame:
     """IDENTITY and the known-ahead columns for every region and day up to `horizon` days after `as_of`.
+
+    opening: regions that may have no day yet; they have rows for the days ahead only.
 
     y is target_clean up to the as-of day and null after it; days between the end of the data and the as-of day are
     not observed and repeat the last value of their weekday.
@@ -30,7 +35,9 @@ def learning_frame(region_day: DataFrame, calendar: DataFrame, as_of: date, hori
     )
     first = past.groupBy("region").agg(F.min("date").alias("first_date"))
     days = calendar.where(F.col("date") <= F.lit(as_of + timedelta(days=horizon)))
-    days = days.join(F.broadcast(first), "region").where(F.col("date") >= F.col("first_date"))
+    days = days.join(F.broadcast(first), "region", "left")
+    announced = F.col("region").isin(list(opening)) & (F.col("date") > F.lit(as_of))
+    days = days.where((F.col("date") >= F.col("first_date")) | (F.col("first_date").isNull() & announced))
     same_weekday = Window.partitionBy("region", F.weekday("date")).orderBy("date")
     carried = F.coalesce("y", F.last("y", ignorenulls=True).over(same_weekday), F.lit(0.0))
     joined = days.join(past, ["region", "date"], "left").withColumns(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from stspark.fleet.attempt import EXPLOSIVE, FitTimeout, storable, time_limit
 from stspark.models.base import Floats, Parameters
-from stspark.models.panel.base import PanelForecaster
+from stspark.models.panel.base import PanelForecaster, is_partial
 from stspark.snapshot import Snapshot
 
 
@@ -82,23 +82,30 @@ def score(model: PanelForecaster, panel: Snapshot, attempt: Attempt) -> None:
     wanted = (panel.y.shape[1], panel.manifest.horizon, 1 + len(quantiles))
     if made.shape != wanted:
         raise ValueError(f"forecast has shape {made.shape}, wanted {wanted}")
-    attempt.values = sound(made, panel)
-    lost = panel.alive[-1] & np.isnan(attempt.values[:, 0, 0])
+    partial = is_partial(model)
+    attempt.values = sound(made, panel, partial)
+    asked = np.isfinite(made).any(axis=(1, 2)) if partial else panel.alive[-1]
+    lost = asked & np.isnan(attempt.values[:, 0, 0])
     if lost.any():
         first = panel.manifest.regions[int(np.flatnonzero(lost)[0])]
         attempt.status = "failed"
         attempt.error = (
-            f"forecast of {lost.sum()} of {panel.alive[-1].sum()} regions is not finite or explodes, "
+            f"forecast of {lost.sum()} of {asked.sum()} regions is not finite or explodes, "
             f"'{first}' for one, at cutoff {attempt.cutoff}"
         )
 
 
-def sound(made: Floats, panel: Snapshot) -> Floats:
-    """made [R, H, 1 + Q] with rising quantiles, and NaN for regions that are not finite, explode or have not begun."""
+def sound(made: Floats, panel: Snapshot, partial: bool = False) -> Floats:
+    """made [R, H, 1 + Q] with rising quantiles, and NaN for regions that are not finite, explode or have not begun.
+
+    partial: a region with few days or none is held to the largest past of all regions, and need not have begun.
+    """
     largest = np.maximum(np.abs(panel.y).max(axis=0), 1.0)
+    if partial:
+        largest = np.full_like(largest, largest.max())
     with np.errstate(invalid="ignore"):
         reach = np.abs(made).max(axis=(1, 2))
-        good = panel.alive[-1] & np.isfinite(made).all(axis=(1, 2)) & (reach <= EXPLOSIVE * largest)
+        good = (panel.alive[-1] | partial) & np.isfinite(made).all(axis=(1, 2)) & (reach <= EXPLOSIVE * largest)
     rising = np.concatenate([made[:, :, :1], np.sort(made[:, :, 1:], axis=2)], axis=2)
     return np.where(good[:, None, None], rising, np.nan)
 

@@ -217,6 +217,8 @@ def _score(
     plan, attempt = how
     cutoff = plan.cutoffs[-1]
     outcome = Outcome()
+    if not len(region.series.until(cutoff)):
+        return outcome  # an announced region: nothing can stand in either
     made = tried(outcome, attempt, (model, json.loads(artefact), region, cutoff, plan)) if artefact else None
     if made is None:
         stand_in(outcome, naive, region, cutoff, plan)

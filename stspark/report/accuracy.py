@@ -25,7 +25,7 @@ WORD = 6.3
 
 def accuracy(data: ReportData) -> Html:
     """The three charts; a sentence instead where there are no back-test errors."""
-    models = [m for m in data.ranked_models() if m in data.metric("wape")]
+    models = [m for m in data.ranked_models() if m in data.metric("wape") and m not in data.partial_models()]
     if not models:
         return tag("div", tag("p", "No back-test day was observed, so there are no errors to show."), class_="card")
     styles = model_styles(models)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from stspark.names import CHAMPION, NAIVE
 from stspark.report import words
@@ -37,6 +38,7 @@ WIDEST = 84.0
 def comparison(data: ReportData) -> Html:
     """The table, and what its columns mean."""
     models = data.ranked_models()
+    whole_models = [model for model in models if model not in data.partial_models()]
     heads = [
         tag("th", text, class_="num" if k and text else None, title=hint or None)
         for k, (text, hint) in enumerate(HEADS)
@@ -48,7 +50,7 @@ def comparison(data: ReportData) -> Html:
         tag(
             "div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), class_="models"), class_="scroll"
         ),
-        tag("p", _losers(data, models), _alone(data, models)),
+        tag("p", _losers(data, whole_models), _alone(data, whole_models)),
         tag("p", CHOICE, meaning, class_="muted small"),
         class_="card",
     )
@@ -56,14 +58,16 @@ def comparison(data: ReportData) -> Html:
 
 def _row(data: ReportData, model: str) -> Html:
     errors = data.metric("wape")
-    largest = max((v for v in errors.values() if math.isfinite(v)), default=math.nan)
+    compared = [v for m, v in errors.items() if math.isfinite(v) and m not in data.partial_models()]
+    largest = max(compared, default=math.nan)
     error = errors.get(model, math.nan)
-    better = gain(error, errors.get(NAIVE, math.nan))
+    partial = model in data.partial_models()
+    better = math.nan if partial else gain(error, errors.get(NAIVE, math.nan))
     values = {m: data.metric(m).get(model, math.nan) for m in ("mase", "bias", "pinball", "coverage_80", "width_80")}
     cells = [
-        tag("td", _name(model)),
+        tag("td", _name(model, data.judged_days() if partial else {})),
         tag("td", words.error(error), class_="num"),
-        tag("td", _bar(error / largest if largest > 0 else math.nan), class_="bar"),
+        tag("td", _bar(math.nan if partial else error / largest if largest > 0 else math.nan), class_="bar"),
         _against(better, model),
         *(
             tag("td", text, class_="num")
@@ -80,8 +84,11 @@ def _row(data: ReportData, model: str) -> Html:
     return tag("tr", *cells, class_={CHAMPION: "champion", NAIVE: "naive"}.get(model))
 
 
-def _name(model: str) -> Html:
+def _name(model: str, days: Mapping[str, int]) -> Html:
+    """days: region-days by model, where this one is not for all of them."""
     said = {CHAMPION: " the chosen model of each region", NAIVE: " the yardstick"}.get(model)
+    if days:
+        said = f" for some regions: {whole(days[model])} of {whole(days[NAIVE])} region-days"
     return join([tag("b", model), tag("span", said, class_="muted") if said else None])
 
 

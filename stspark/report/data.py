@@ -137,11 +137,22 @@ class ReportData:
         mine = rows[(rows["metric"] == metric) & (rows["horizon"] == horizon) & (rows["source"] == source)]
         return dict(zip(mine["model"], mine["value"].astype(float), strict=True))
 
+    def judged_days(self) -> dict[str, int]:
+        """model -> region-days of the back-tests that its errors are of."""
+        rows = self.metrics
+        mine = rows[(rows["metric"] == "wape") & (rows["horizon"] == 0) & (rows["source"] == "backtest")]
+        return dict(zip(mine["model"], mine["n"].astype(int), strict=True))
+
+    def partial_models(self) -> set[str]:
+        """Models for some regions only: their errors are of fewer days than the naive's, and not comparable."""
+        days = self.judged_days()
+        return {model for model, n in days.items() if n < days.get(NAIVE, 0)}
+
     def ranked_models(self) -> list[str]:
-        """All models: champion first, then by WAPE; those without a back-test last."""
-        errors = self.metric("wape")
+        """All models: champion first, then by WAPE; those for some regions, and those without a back-test last."""
+        errors, partial = self.metric("wape"), self.partial_models()
         known = {*errors, *self.models["model"]} - {CHAMPION} | {NAIVE}
-        ranked = sorted(known, key=lambda m: (errors.get(m, float("inf")), m))
+        ranked = sorted(known, key=lambda m: (m in partial, errors.get(m, float("inf")), m))
         return [CHAMPION, *ranked] if CHAMPION in errors else ranked
 
     def champion_counts(self) -> dict[str, int]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from stspark.names import CHAMPION, NAIVE
+from stspark.names import BORROWED, CHAMPION, NAIVE
 from stspark.report.data import ReportData
 from stspark.report.words import error, listing, percent, plural, short_day, whole
 
@@ -39,7 +39,7 @@ def judge(data: ReportData) -> Verdict:
             f"{_occasion(data)}, the chosen models missed by {error(ours)} of volume, the seasonal naive "
             f"by {error(naive)}: {comparison}.{_held(data)}"
         )
-    told = (_one_test, _losing_regions, _calibration, _bias, _failures, _age, _came)
+    told = (_one_test, _losing_regions, _borrowed, _calibration, _bias, _failures, _age, _came)
     notes = tuple(note for tell in told for note in tell(data))
     return Verdict(tone, headline, sentence, notes)
 
@@ -134,6 +134,15 @@ def _age(data: ReportData) -> list[str]:
     if late <= 0:
         return []
     return [f"The last observed day is {short_day(data.totals.last_day)}, {plural(late, 'day')} before the as-of day."]
+
+
+def _borrowed(data: ReportData) -> list[str]:
+    """How many regions lean on others."""
+    young = data.champion_counts().get(BORROWED, 0)
+    if not young:
+        return []
+    have = "has" if young == 1 else "have"
+    return [f"{plural(young, 'region')} {have} little history or none: level and shape are borrowed from others."]
 
 
 def _came(data: ReportData) -> list[str]:

@@ -19,7 +19,8 @@ class PanelForecaster(Protocol):
 
     The panel that `fit` and `predict` get is cut at the cutoff: `panel.y` ends there, and covariates end a horizon
     later, so nothing later can be seen. Whatever is random comes from `panel.manifest.seed`. A model that has a member
-    `reads` (names of numeric columns of region_day) finds their past in `panel.past`.
+    `reads` (names of numeric columns of region_day) finds their past in `panel.past`. One with
+    `partial = True` is for some regions only: it returns NaN for the others, and nothing stands in for it there.
     """
 
     @property
@@ -46,3 +47,8 @@ class PanelForecaster(Protocol):
         In the target's unit. Rows of regions that have not started (`panel.alive[-1]` is False) are NaN. NaN for a
         region that has started means that the model cannot forecast it: the seasonal naive stands in, marked.
         """
+
+
+def is_partial(model: PanelForecaster) -> bool:
+    """Whether the model is for some regions only."""
+    return bool(getattr(model, "partial", False))

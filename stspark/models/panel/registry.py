@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from stspark.models.panel.base import MEMBERS, PanelForecaster
+from stspark.models.panel.base import MEMBERS, PanelForecaster, is_partial
 from stspark.models.registry import Registry
 from stspark.names import PANEL_PREFIX
+from stspark.settings import Model
 
 _HERE = "stspark.models.panel"
 _MODELS = {
@@ -17,6 +18,7 @@ _MODELS = {
     "dynamic_sar": f"{_HERE}.dynamic_sar:DynamicSar",
     "stv": f"{_HERE}.stv:Stv",
     "foundation": f"{_HERE}.foundation:Foundation",
+    "borrowed": f"{_HERE}.borrowed.model:Borrowed",
 }
 """A model's name in config and where its class is; imported only when it is asked for."""
 _REGISTRY = Registry(_MODELS, MEMBERS, "stspark.models.panel.base.PanelForecaster", PANEL_PREFIX)
@@ -31,3 +33,8 @@ def build(name: str, options: Mapping[str, object]) -> PanelForecaster:
     """Return the panel model `name` with `options`; ConfigError as `Registry.build` says."""
     model: PanelForecaster = _REGISTRY.build(name, options)
     return model
+
+
+def partial_models(models: Iterable[Model]) -> tuple[str, ...]:
+    """Names of those of these panel models that are for some regions only."""
+    return tuple(model.name for model in models if is_partial(build(model.name, model.options)))

@@ -1,0 +1,1 @@
+"""Cold start: what a region with little history borrows from the others."""

@@ -1,0 +1,143 @@
+"""Cold start in a run: a young and an announced region are forecast, marked, summed, explained; and the tables."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import date, timedelta
+
+import pandas as pd
+import pytest
+from conftest import run_job
+
+from stspark.errors import ConfigError
+from stspark.features import build, incremental, learning
+from stspark.settings import Settings
+
+YOUNG, ANNOUNCED = "wuhan", "ningbo"
+DAYS = 11
+"""Days that the young region has had."""
+
+
+@pytest.fixture(scope="module")
+def started(small_run, tmp_path_factory):
+    """The small shop, as of some days after a region opened, with one more that opens the day after."""
+    home = tmp_path_factory.mktemp("cold")
+    shutil.copytree(small_run.home, home / "warehouse/small", ignore=shutil.ignore_patterns("_models"))
+    listed = (small_run.shop / "regions.csv").read_text()
+    (home / "regions.csv").write_text(listed + "ningbo,Ningbo,CN,29.87,121.54,Asia/Shanghai,east\n")
+    truth = json.loads((small_run.shop / "truth/parameters.json").read_text())["late"]
+    as_of = date.fromisoformat(truth["opening_date"]) + timedelta(days=DAYS - 1)
+    changes = {
+        "regions.file": home / "regions.csv",
+        "regions.opening": f"[{ANNOUNCED}]",
+        "models": "[{name: seasonal_naive}, {name: theta}, {name: stv, second: orders}, {name: borrowed}]",
+        "warehouse": home / "warehouse",
+        "reports": home / "reports",
+    }
+    sets = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    arguments = (*small_run.arguments, *sets, "--as-of", str(as_of))
+    ran = [run_job(name, *arguments) for name in ("features", "train", "forecast", "reconcile", "explain")]
+    assert [step.code for step in ran] == [0] * 5, "\n".join(step.err for step in ran)
+
+    def table(name: str) -> pd.DataFrame:
+        rows = small_run.spark.read.format("delta").load(str(home / "warehouse/small" / name)).toPandas()
+        return rows[rows["run_id"] == ran[1].run_id].reset_index(drop=True)
+
+    return table, as_of
+
+
+def test_young_and_announced_regions_are_champions_of_what_they_borrow(started):
+    table, as_of = started
+    forecasts = table("forecasts")
+    champions = forecasts[forecasts["is_champion"]]
+    assert set(champions.loc[champions["model"] == "borrowed", "region"]) == {YOUNG, ANNOUNCED}
+    assert set(forecasts.loc[forecasts["model"] == "borrowed", "region"]) == {YOUNG, ANNOUNCED}
+    days = [as_of + timedelta(days=k) for k in range(1, 8)]
+    for region, rows in champions.groupby("region"):
+        assert sorted(rows["date"]) == days, region
+    assert (champions["y_hat"] >= 0).all()
+    assert set(forecasts.loc[forecasts["region"] == ANNOUNCED, "model"]) == {"borrowed"}
+
+
+def test_the_models_table_says_from_whom_and_how_much(started):
+    models = started[0]("models")
+    row = models[models["model"] == "borrowed"].iloc[0]
+    told = json.loads(row["parameters"])["regions"]
+    assert (row["region"], row["status"]) == ("*", "ok")
+    assert {region: facts["days"] for region, facts in told.items()} == {YOUNG: DAYS, ANNOUNCED: 0}
+    assert told[ANNOUNCED]["borrowed_share"] == 1.0
+    assert sum(told[YOUNG]["donors"].values()) == pytest.approx(1.0, abs=1e-3)
+    assert YOUNG not in told[ANNOUNCED]["donors"]
+    skipped = models[(models["region"] == ANNOUNCED) & (models["model"] == "theta")].iloc[0]
+    assert (skipped["status"], skipped["error"]) == ("skipped", f"no day of history on {started[1]}")
+
+
+def test_back_tests_of_other_regions_hold_no_borrowed_rows(started):
+    backtests = started[0]("backtests")
+    assert set(backtests.loc[backtests["model"] == "borrowed", "region"]) <= {YOUNG}
+    assert ANNOUNCED not in set(backtests["region"])
+
+
+def test_sums_hold_the_announced_region_and_are_back_tested(started):
+    levels = started[0]("forecast_levels")
+    whole = levels[levels["horizon"] == 0].set_index("node")["y_hat"]
+    children = levels[(levels["horizon"] == 0) & (levels["parent"] == "east")].set_index("node")["y_hat"]
+    assert ANNOUNCED in children.index
+    assert whole["east"] == pytest.approx(children.sum())
+    tested = started[0]("backtest_levels")
+    assert tested.loc[(tested["level"] == "total") & (tested["horizon"] > 0), "y"].notna().any()
+
+
+def test_what_is_borrowed_is_a_component_of_its_own(started):
+    parts, forecasts = started[0]("explanations"), started[0]("forecasts")
+    for region in (YOUNG, ANNOUNCED):
+        mine = parts[parts["region"] == region]
+        assert "borrowed" in set(mine["component"])
+        path = forecasts[(forecasts["region"] == region) & forecasts["is_champion"]].set_index("date")["y_hat"]
+        pd.testing.assert_series_equal(mine.groupby("date")["value"].sum(), path.sort_index(), check_names=False)
+
+
+# Tables --------------------------------------------------------------------------------------------
+
+
+def day(k: int) -> date:
+    return date(2024, 1, 1) + timedelta(days=k)
+
+
+def test_an_announced_region_has_learning_rows_for_the_days_ahead_only(spark):
+    past = [("a", day(k), 1.0, "observed") for k in range(10)] + [("late", day(8), 1.0, "observed")]
+    past = spark.createDataFrame(past, "region string, date date, target_clean double, status string")
+    known = [(region, day(k), False, None, 0.0) for region in ("a", "late", "new") for k in range(20)]
+    known = spark.createDataFrame(
+        known, "region string, date date, is_closed boolean, holiday_name string, holiday double"
+    )
+    rows = learning.learning_frame(past, known, day(6), 3, ("new",)).toPandas()
+    assert sorted(rows.loc[rows["region"] == "new", "date"]) == [day(7), day(8), day(9)]
+    assert rows.loc[rows["region"] == "new", "y"].isna().all()
+    assert "late" not in set(rows["region"])  # not announced, so nothing is known of it
+    assert set(learning.learning_frame(past, known, day(6), 3).toPandas()["region"]) == {"a"}
+
+
+def test_an_announced_region_does_not_ask_for_a_full_build(spark):
+    region_day = spark.createDataFrame([("a", day(0)), ("a", day(1))], "region string, date date")
+    regions = spark.createDataFrame([("a",), ("new",)], "region string")
+    assert incremental.as_it_stands(region_day, regions).regions == {"a", "new"}
+    assert incremental.as_it_stands(region_day, regions, ("new", "a")).regions == {"a"}
+
+
+def test_an_announced_region_must_be_in_the_file(spark, tmp_path):
+    file = tmp_path / "regions.csv"
+    file.write_text("region,lat,lng\na,1,2\n")
+    daily = spark.createDataFrame([("a", day(0))], "region string, date date")
+    base = {
+        "dataset": "x",
+        "source": {"kind": "panel", "path": "p", "columns": {"date": "d", "region": "r", "target": "t"}},
+        "target": {"name": "t"},
+        "models": [{"name": "seasonal_naive"}],
+    }
+    for regions, where in (({"file": str(file)}, str(file)), ({}, "regions.file, which is not set")):
+        settings = Settings.model_validate(base | {"regions": regions | {"opening": ["b"]}})
+        with pytest.raises(ConfigError, match="opening") as error:
+            build.build_regions(daily, settings)
+        assert f"'b' is no region of {where}" in str(error.value)
