@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ def _errors(path: str, out: str, options: dict[str, Any]) -> Floats:
     """Absolute error of every (cutoff, region), summed over the first days ahead."""
     snapshot = load_snapshot(path)
     Path(out).mkdir()
-    launch = Launch(path, out, replace(config(dict(options)), epochs=12, fine_tune_epochs=2), tuple(cutoffs(snapshot)))
+    launch = Launch(path, out, config(dict(options)), tuple(cutoffs(snapshot)))
     train_rank(launch)
     found = []
     for day in launch.cutoffs:

@@ -23,6 +23,7 @@ from stspark.features import learning
 from stspark.fleet import results
 from stspark.global_model import train_globals
 from stspark.job import Job, run_job
+from stspark.models.panel.registry import partial_models
 from stspark.names import NAIVE
 from stspark.runs import Run
 
@@ -69,7 +70,9 @@ def _globals(job: Job, run: Run, frame: DataFrame, wanted: Sequence[date]) -> No
     """Write the global models' windows where any is not there; a restarted training goes on from its checkpoints."""
     names = [model.name for model in job.settings.global_models]
     there = _there(job, run)
-    if all(set(wanted) <= set(_cutoffs(there.where(F.col("model") == name))) for name in names):
+    partial = partial_models(job.settings.panel_models)  # those need not have a row in every window
+    whole = [name for name in names if name not in partial]
+    if not names or (whole and all(set(wanted) <= set(_cutoffs(there.where(F.col("model") == n))) for n in whole)):
         return
     listed = ", ".join(f"'{name}'" for name in names)
     rows = [said.forecasts for said in train_globals(job, run, frame, there.where(f"model = '{NAIVE}'"))]

@@ -212,7 +212,8 @@ def write_panel(job: Job, run: Run, frame: DataFrame, path: str) -> None:
     region_day = job.store.read("region_day").where(F.col("date") <= F.lit(run.as_of))
     frame = frame.join(region_day.select("region", "date", *past_only), ["region", "date"], "left")
     regions = job.store.read("regions").orderBy("position").select("region").toPandas()["region"].tolist()
-    present = set(frame.select("region").distinct().toPandas()["region"])
+    begun = F.bool_or(F.col("date") <= F.lit(run.as_of)).alias("begun")
+    present: dict[str, bool] = dict(frame.groupBy("region").agg(begun).toPandas().itertuples(index=False))
     names = tuple(r for r in regions if r in present)
     place = {name: i for i, name in enumerate(names)}
     edges = job.store.read("region_edges").select("region", "neighbour", "weight").toPandas()
@@ -233,7 +234,7 @@ def write_panel(job: Job, run: Run, frame: DataFrame, path: str) -> None:
         seed=job.settings.seed,
         past_only=past_only,
         parents=_parents(job),
-        opening=job.settings.regions.opening,
+        opening=tuple(name for name in names if not present[name]),
     )
     index = job.spark.createDataFrame(list(place.items()), "region string, region_index int")
     rows = frame.join(F.broadcast(index), "region").withColumn("date_index", F.date_diff("date", F.lit(first)))

@@ -20,7 +20,7 @@ from stspark.fleet.attempt import FitTimeout, time_limit
 from stspark.fleet.panel import Attempt, run_cutoffs, score, to_rows
 from stspark.fleet.region import STATE
 from stspark.fleet.rows import output_schema
-from stspark.models.panel.base import PanelForecaster
+from stspark.models.panel.base import PanelForecaster, is_partial
 from stspark.models.panel.registry import build
 from stspark.names import ALL_REGIONS, NAIVE, quantile_column
 from stspark.settings import Model
@@ -69,11 +69,10 @@ def fit_panels(spark: SparkSession, task: PanelTask) -> DataFrame:
 
     def run(positions: Sequence[int], snapshot: Snapshot) -> Iterator[pd.DataFrame]:
         for position, cutoffs in (units[p] for p in positions):
-            name = task.models[position].name
-            for attempt in run_cutoffs(task.build(position), snapshot, cutoffs, task.fit_seconds):
-                file = task.stored(position, attempt.cutoff)
-                _keep(attempt, file)
-                yield _rows(name, attempt, snapshot, file)
+            model = task.build(position)
+            for attempt in run_cutoffs(model, snapshot, cutoffs, task.fit_seconds):
+                _keep(attempt, task.stored(position, attempt.cutoff))
+                yield _rows(task, position, attempt, snapshot)
 
     return _spread(spark, task, len(units), run)
 
@@ -84,10 +83,8 @@ def score_panels(spark: SparkSession, task: PanelTask) -> DataFrame:
 
     def run(positions: Sequence[int], snapshot: Snapshot) -> Iterator[pd.DataFrame]:
         for position in positions:
-            file = task.stored(position, cutoff)
-            if file.exists():
-                attempt = _scored(task, position, snapshot)
-                yield _rows(task.models[position].name, attempt, snapshot, file)
+            if task.stored(position, cutoff).exists():
+                yield _rows(task, position, _scored(task, position, snapshot), snapshot)
 
     return _spread(spark, task, len(task.models), run)
 
@@ -143,9 +140,9 @@ def _scored(task: PanelTask, position: int, snapshot: Snapshot) -> Attempt:
     return attempt
 
 
-def _rows(name: str, attempt: Attempt, snapshot: Snapshot, file: Path) -> pd.DataFrame:
+def _rows(task: PanelTask, position: int, attempt: Attempt, snapshot: Snapshot) -> pd.DataFrame:
     """An attempt as rows of `output_schema`."""
-    manifest = snapshot.manifest
+    manifest, stands_in = snapshot.manifest, not is_partial(task.build(position))
     columns = output_schema(manifest.quantiles).fieldNames()
     values = ["y_hat", *map(quantile_column, manifest.quantiles)]
     made = attempt.parameters is not None
@@ -157,15 +154,15 @@ def _rows(name: str, attempt: Attempt, snapshot: Snapshot, file: Path) -> pd.Dat
         "cutoff": attempt.cutoff,
         "status": attempt.status,
         "error": attempt.error,
-        "fallback_used": None if attempt.status == "ok" else NAIVE,
+        "fallback_used": NAIVE if attempt.status != "ok" and stands_in else None,
         "fit_seconds": attempt.seconds,
         "n_fits": attempt.fits,
         "fit_kind": None,
         "parameters": json.dumps(readable) if made else None,
-        "artefact": str(file) if made else None,
+        "artefact": str(task.stored(position, attempt.cutoff)) if made else None,
     }
     parts = [pd.DataFrame([told]).reindex(columns=columns)]
     if attempt.values is not None:
         forecasts = to_rows(attempt.cutoff, manifest.regions, attempt.values, values).assign(kind="forecast")
         parts.append(forecasts.reindex(columns=columns))
-    return pd.concat(parts, ignore_index=True).assign(model=name)
+    return pd.concat(parts, ignore_index=True).assign(model=task.models[position].name)

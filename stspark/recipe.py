@@ -19,7 +19,7 @@ def cleaning(settings: Settings, user_key: str) -> str:
     told = {
         "source": settings.source.model_dump(mode="json", exclude={*elsewhere, "lookups"}),
         "lookups": [lookup.model_dump(mode="json", exclude={"path"}) for lookup in settings.source.lookups],
-        "regions": settings.regions.model_dump(mode="json", exclude={"file", "neighbours", "country"}),
+        "regions": settings.regions.model_dump(mode="json", exclude={"file", "neighbours", "country", "opening"}),
         "covariates": own,
     }
     files = [settings.regions.file, *(lookup.path for lookup in settings.source.lookups)]

@@ -454,6 +454,16 @@ class Settings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _opening_is_forecast(self) -> Settings:
+        own = [m.name for m in self.models if m.name.startswith(names.PANEL_PREFIX)]
+        if self.regions.opening and not own and names.BORROWED not in {m.name for m in self.models}:
+            raise ValueError(
+                f"regions.opening: '{self.regions.opening[0]}' has no history, and no model is for that; "
+                f"add {{name: {names.BORROWED}}} to models"
+            )
+        return self
+
     @property
     def home(self) -> str:
         """Folder of this data set's tables."""

@@ -12,11 +12,12 @@ from test_ensemble import ADAPTIVE, alone, shop
 
 from stspark.ensemble import finish, windows
 from stspark.fleet.panel import run_cutoffs
+from stspark.models.panel.base import TooLittle
+from stspark.models.panel.borrowed.donors import KINDS, Donors, lenders
 from stspark.models.panel.borrowed.lend import Trust, forecast, lend
 from stspark.models.panel.borrowed.model import Borrowed
-from stspark.models.panel.borrowed.rehearse import AGES, lenders, nearest_age
+from stspark.models.panel.borrowed.rehearse import AGES, Borrowers, nearest_age, rehearse
 from stspark.models.panel.registry import build, partial_models
-from stspark.models.regional.seasonal_naive import SeasonalNaive
 from stspark.settings import Model
 from stspark.snapshot import Manifest, Snapshot
 
@@ -29,8 +30,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 def panel(young_days: int = 3, noise: float = 0.05, seed: int = 0, groups: str = "weights") -> Snapshot:
     """Eleven regions in two groups with opposite weeks; `new`, of the early group, has had `young_days`.
 
-    groups: how it is known who belongs together: by weights, or by parents. Ten days more than the snapshot's history
-    are there as `truth`.
+    groups: how it is known who belongs together: by weights, or by parents.
     """
     rng = np.random.default_rng(seed)
     names = ("new", *(f"early{k}" for k in range(5)), *(f"late{k}" for k in range(5)))
@@ -53,7 +53,7 @@ def panel(young_days: int = 3, noise: float = 0.05, seed: int = 0, groups: str =
     return Snapshot(manifest, np.where(alive, y[:DAYS], 0.0), alive.copy(), alive, np.zeros((DAYS, 11, 0)), weights)
 
 
-def truth(seed: int = 0, noise: float = 0.05) -> np.ndarray:
+def truth() -> np.ndarray:
     """[H] the young region's expected days."""
     return 50.0 * EARLY[np.arange(DAYS, DAYS + H) % 7]
 
@@ -83,12 +83,12 @@ def test_the_seasonal_naive_knows_no_week_after_three_days():
 
 
 @pytest.mark.parametrize(
-    ("groups", "source"),
-    [("weights", "neighbours"), ("parents", "parent"), ("none", "alike")],
+    ("days", "groups", "source"),
+    [(2, "weights", "neighbours"), (2, "parents", "parent"), (5, "none", "alike")],
 )
-def test_what_is_known_of_the_regions_decides_from_whom(groups, source):
-    parameters, found = made(panel(5, groups=groups))
-    assert parameters["ages"]["5"]["from"] == source
+def test_what_is_known_of_the_regions_decides_from_whom(days, groups, source):
+    parameters, found = made(panel(days, groups=groups))
+    assert parameters["ages"][str(days)]["from"] == source
     assert np.abs(found[0, :, 0] / truth() - 1).max() < 0.3
 
 
@@ -118,7 +118,40 @@ def test_an_announced_region_is_forecast_only_where_its_days_ahead_are_known():
 
 def test_own_days_take_over():
     shares = [made(panel(days))[0]["regions"]["new"]["borrowed_share"] for days in (1, 7, 28)]
-    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > shares[1] > shares[2]
+
+
+def test_days_on_which_the_region_was_not_seen_say_nothing():
+    plain = panel(10)
+    y, seen = plain.y.copy(), plain.observed.copy()
+    seen[-4, 0] = False
+    quiet = made(replace(plain, observed=seen))[1]
+    y[-4, 0] = 1e4
+    np.testing.assert_array_equal(made(replace(plain, y=y, observed=seen))[1], quiet)
+    assert made(replace(plain, y=y))[1][0, 0, 0] > 2 * quiet[0, 0, 0]
+
+
+def test_donors_that_are_shut_on_a_weekday_lend_no_zeros():
+    """Half of the neighbours never open on the season's fourth day: the others say what it is like."""
+    plain = panel(6)
+    y, seen = plain.y.copy(), plain.observed.copy()
+    shut = np.arange(DAYS) % 7 == 3
+    for region in (1, 2):
+        y[shut, region], seen[shut, region] = 0.0, False
+    found = made(replace(plain, y=y, observed=seen))[1]
+    assert np.abs(found[0, :, 0] / truth() - 1).max() < 0.2
+
+
+def test_some_days_of_zeros_are_no_level_for_the_interval():
+    """It has sold nothing in three days: the point may be near zero, the upper quantile is not."""
+    quiet = panel(3)
+    y = quiet.y.copy()
+    y[-3:, 0] = 0.0
+    own = np.zeros((3, 1))
+    lent = lend(np.tile(EARLY, 8)[:, None] * 40.0, np.ones((56, 1), bool), np.ones((1, 1)), 7, flat=False)
+    lent = replace(lent, spread=np.array([0.3]))
+    width = forecast(own, np.ones((3, 1), bool), lent, Trust(0.02, 32.0), 7).width
+    assert width[0] > 0.1 * 40.0
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.5])
@@ -132,14 +165,16 @@ def test_intervals_hold_what_they_promise(noise):
     assert 0.7 < np.mean(inside) < 0.9
 
 
-def test_without_old_regions_nothing_is_made_up():
+def test_without_old_regions_it_is_skipped_and_says_why():
     few = panel(3)
     alive = few.alive.copy()
     alive[: DAYS - 20] = False
     young = replace(few, alive=alive, y=np.where(alive, few.y, 0.0), observed=few.observed & alive)
-    parameters, found = made(young)
-    assert parameters["donors"] == 0
-    assert np.isnan(found).all()
+    day = young.manifest.day(DAYS - 1)
+    (attempt,) = run_cutoffs(Borrowed(), young, [day], 60)
+    assert attempt.status == "skipped"
+    assert attempt.error == f"no two regions have enough history to lend from on {day}"
+    assert attempt.values is None
 
 
 @pytest.mark.parametrize(
@@ -162,11 +197,10 @@ def test_odd_pasts_give_finite_forecasts(spoil, whose):
     assert np.isnan(found[1:]).all()
 
 
-def test_all_zeros_everywhere_make_no_forecast():
+def test_zeros_everywhere_lend_nothing():
     zero = panel(3)
-    parameters, found = made(replace(zero, y=np.zeros_like(zero.y)))
-    assert np.isnan(found).all()
-    assert parameters["regions"] == {}
+    with pytest.raises(TooLittle):
+        Borrowed().fit(replace(zero, y=np.zeros_like(zero.y)))
 
 
 def test_the_order_of_the_regions_does_not_matter():
@@ -182,18 +216,49 @@ def test_nothing_after_the_cutoff_is_seen():
     np.testing.assert_array_equal(made(whole.known_on(day))[1], made(spoilt.known_on(day))[1])
 
 
-def test_rehearsals_end_within_the_panel():
-    """A wrong last week changes what is chosen, not what donors are; a rehearsal on the last days alone would."""
-    assert nearest_age(0) == 0
-    assert nearest_age(55) == max(AGES)
-    assert len(lenders(panel(3)).index) == 10
-    assert len(lenders(panel(3).known_on(panel(3).manifest.day(60))).index) == 0
+def test_a_region_goes_by_the_rehearsal_nearest_below_its_age():
+    assert [nearest_age(n) for n in (0, 1, 6, 13, 55)] == [0, 1, 5, 10, max(AGES)]
+
+
+def test_a_rehearsal_sees_nothing_of_the_days_that_it_is_judged_by():
+    """All rehearsals are judged by days after the first one's start: spoiling them changes errors, no forecast."""
+    plain, spoilt = panel(3), panel(3)
+    y = spoilt.y.copy()
+    y[-7:, 1:] *= 100.0
+    seen = []
+    for one in (plain, replace(spoilt, y=y)):
+        known = one.known_on(one.manifest.day(DAYS - 8))
+        donors = lenders(known)
+        seen.append(next(Borrowers(donors, donors.index, 3).ways())[1].mean)
+    np.testing.assert_array_equal(*seen)
+    assert rehearse(plain, 3).error < rehearse(replace(spoilt, y=y), 3).error
+
+
+def test_nobody_lends_to_itself():
+    donors = lenders(panel(3))
+    for kind in KINDS:
+        found = donors.weights(kind, donors.index, 5)
+        assert (np.diag(found) == 0).all(), kind
+        np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    alone = Donors(donors.panel, donors.index[:1])
+    lent = lend(alone.days, alone.observed, alone.weights("all", alone.index, 3), 7, flat=False)
+    assert np.isnan(lent.level).all()
+
+
+def test_who_else_is_young_changes_nothing():
+    plain = panel(5)
+    alive = plain.alive.copy()
+    alive[: DAYS - 5, 10] = False
+    two = replace(plain, alive=alive, y=np.where(alive, plain.y, 0.0), observed=plain.observed & alive)
+    donors = lenders(two)
+    both = Borrowers(donors, np.array([0, 10]), 5).weights("alike")
+    np.testing.assert_array_equal(both[:1], Borrowers(donors, np.array([0]), 5).weights("alike"))
 
 
 def test_lent_shape_and_level_by_hand():
     """Two donors of levels 10 and 40: the usual level is their geometric mean, 20; own 2 days at the same index."""
     days = np.tile(EARLY, 8)[:, None] * np.array([10.0, 40.0])
-    lent = lend(days, np.array([[0.5, 0.5]]), 7, flat=False)
+    lent = lend(days, np.ones(days.shape, bool), np.array([[0.5, 0.5]]), 7, flat=False)
     assert lent.level[0] == pytest.approx(20.0)
     np.testing.assert_allclose(lent.season[:, 0], EARLY)
     own = 30.0 * EARLY[-2:][:, None]
@@ -201,7 +266,7 @@ def test_lent_shape_and_level_by_hand():
     np.testing.assert_allclose(made_here.mean[:, 0], 30.0 * EARLY, rtol=1e-6)
     borrowed = forecast(own, np.ones((2, 1), bool), lent, Trust(1e9, 1e9), 9)
     np.testing.assert_allclose(borrowed.mean[:, 0], 20.0 * np.resize(EARLY, 9), rtol=1e-6)
-    flat = lend(days, np.array([[0.5, 0.5]]), 7, flat=True)
+    flat = lend(days, np.ones(days.shape, bool), np.array([[0.5, 0.5]]), 7, flat=True)
     np.testing.assert_allclose(flat.season, 1.0)
 
 
@@ -245,28 +310,40 @@ def test_it_is_known_by_name_as_partial():
 PARTIAL = replace(ADAPTIVE, partial=("borrowed",))
 
 
-def with_borrowed(whole: windows.Windows, young: dict[int, list[int]]) -> windows.Windows:
-    """The windows with a model that forecast regions only in some windows, always by 5 too high."""
+def with_borrowed(whole: windows.Windows, young: dict[int, list[int]], off: float = 5.0) -> windows.Windows:
+    """The windows with a model that forecast regions only in some windows, always by `off` too high."""
     point = np.full(whole.y.shape, np.nan)
     for r, ks in young.items():
-        point[r, ks] = whole.y[r, ks] + 5
+        point[r, ks] = whole.y[r, ks] + off
     quantiles = point[..., None] + np.linspace(-9, 9, len(whole.levels))
     grown = whole.with_model("borrowed", point, quantiles)
     grown.own[..., -1] = np.isfinite(point).all(axis=2)
     return grown
 
 
-def test_a_young_region_is_given_what_it_borrowed_until_its_own_windows_speak():
-    whole = shop(cutoffs=10)
-    grown = with_borrowed(whole, {0: [6, 7, 8, 9]})
-    before = grown.point[0, :6]
-    before[:] = np.nan  # it opened after the sixth window
-    pool = finish.learn(grown, {}, PARTIAL)
-    done = finish.finish(alone(grown, 0), finish.EVERYBODY, pool, PARTIAL)
-    names = [done.windows.models[m] for m in done.champion[0]]
-    assert names[6:10] == ["borrowed"] * 4
-    others = finish.finish(alone(grown, 1), finish.EVERYBODY, pool, PARTIAL)
-    assert "borrowed" not in [others.windows.models[m] for m in others.champion[0]]
+def champions(grown: windows.Windows, r: int) -> list[str]:
+    """Names of a region's champions, window by window."""
+    done = finish.finish(alone(grown, r), finish.EVERYBODY, finish.learn(grown, {}, PARTIAL), PARTIAL)
+    return [done.windows.models[m] for m in done.champion[0]]
+
+
+@pytest.mark.parametrize("covered", [[6, 7, 8, 9], [7, 8, 9]], ids=["from its first window", "from its second"])
+def test_a_young_region_is_given_what_it_borrowed_until_its_own_windows_speak(covered):
+    grown = with_borrowed(shop(cutoffs=12), {0: [*covered, 10, 11]}, 30.0)
+    grown.point[0, :6] = np.nan  # it opened after the sixth window
+    found = champions(grown, 0)
+    assert [found[k] for k in covered] == ["borrowed"] * len(covered)
+    assert found[-1] != "borrowed"  # four windows of its own show how much it errs
+    assert "borrowed" not in champions(grown, 1)
+
+
+def test_a_model_of_most_regions_is_no_default_for_the_others():
+    whole = shop(cutoffs=8)
+    grown = with_borrowed(whole, {r: list(range(8)) for r in range(11)})
+    pool, plain = finish.learn(grown, {}, PARTIAL), finish.learn(whole, {}, ADAPTIVE)
+    assert [(*grown.models, "combination")[m] for m in pool.default] == [
+        (*whole.models, "combination")[m] for m in plain.default
+    ]
 
 
 @pytest.mark.parametrize("combination", ["stacked", "inverse", "equal"])
@@ -290,8 +367,3 @@ def test_few_scores_do_not_calibrate():
     done = finish.finish(alone(grown, 0), finish.EVERYBODY, pool, PARTIAL)
     place = done.windows.models.index("borrowed")
     np.testing.assert_array_equal(done.quantiles[0, 7, :, place], np.maximum(grown.quantiles[0, 7, :, place], 0))
-
-
-def test_the_naive_needs_no_more_than_a_day_and_the_borrowed_none():
-    assert SeasonalNaive.min_length == 1
-    assert Borrowed.partial

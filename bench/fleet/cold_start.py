@@ -86,7 +86,9 @@ def measure(panel: Snapshot, age: int, starts: int, seed: int) -> dict[str, floa
     """Mean errors and held shares over so many regions and days drawn by lot."""
     rng, rows = np.random.default_rng(seed), []
     model = Borrowed()
-    while len(rows) < starts:
+    for _ in range(3 * starts):
+        if len(rows) == starts:
+            break
         end = int(rng.integers(OLDEST + LENT, len(panel.y) - HORIZON))
         region = int(rng.choice(np.flatnonzero(panel.alive[end - OLDEST])))
         past, days = panel.y[end - LENT : end, region], slice(end, end + HORIZON)

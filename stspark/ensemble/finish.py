@@ -83,9 +83,14 @@ def learn(windows: Windows, classes: Mapping[str, str], plan: Plan) -> Pool:
         quantiles = np.concatenate([_calibrated(one, kind, pool, plan) for one, kind in zip(alone, kinds, strict=True)])
     losses = choose.day_losses(combined, quantiles, plan.metric)
     scale = combined.scale() if plan.metric == "mase" else np.ones(losses.shape[:2])
-    place = choose.combination_place(combined)
+    place, whole = choose.combination_place(combined), _whole(combined, plan)
     default = tuple(
-        choose.default_model(_losses_before(combined, losses, k, sizes, plan), scale[:, k], windows.naive, place)
+        choose.default_model(
+            np.where(whole, _losses_before(combined, losses, k, sizes, plan), np.nan),
+            scale[:, k],
+            windows.naive,
+            place,
+        )
         for k in range(len(windows.cutoffs))
     )
     return Pool(sizes, around, together, scores, default)
@@ -100,6 +105,8 @@ def finish(windows: Windows, kind: str, pool: Pool, plan: Plan, first: int = 0) 
     for k in range(len(combined.cutoffs)):
         known = _losses_before(combined, losses, k, pool.sizes, plan)[0]
         default = _default(combined, k, pool, plan)
+        if default != pool.default[k]:  # of a region that it covers: judged by the windows that it covered
+            known = known[np.isfinite(known[:, default])]
         best = choose.champion(known, default, combined.naive, plan.fewest, plan.guard)
         chosen.append(_there(combined, k, best))
     return Finished(combined, quantiles, np.array([chosen]), mixed, choose.window_losses(losses, combined.own))

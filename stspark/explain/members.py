@@ -93,7 +93,7 @@ def _parts(
     history = region.series.until(cutoff)
     future, closed = region.future(cutoff, plan.horizon)
     name = member.stand_in or member.name
-    if name == BORROWED:
+    if name == BORROWED or not len(history):
         return c.to_published(c.by_donors(member.path, history), member.path, closed.astype(np.float64))
     model = models.get(name)
     try:

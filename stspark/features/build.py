@@ -55,7 +55,8 @@ def build_regions(daily: DataFrame, settings: Settings) -> pd.DataFrame:
     known = set() if configured is None else set(configured["region"])
     if unknown := [region for region in opening if region not in known]:
         where = settings.regions.file or "regions.file, which is not set"
-        raise ConfigError("regions.opening", f"'{unknown[0]}' is no region of {where}", "add its line there")
+        fix = "add its line there, and its name to regions.only" if settings.regions.only else "add its line there"
+        raise ConfigError("regions.opening", f"'{unknown[0]}' is no region of {where}", fix)
     if configured is None and settings.regions.cells is not None:
         return complete(cells.table(found["region"].sort_values()), settings.regions)
     if configured is None:

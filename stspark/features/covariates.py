@@ -73,19 +73,22 @@ def add_known_future(calendar: DataFrame, panel: DataFrame | None, settings: Set
             parts.append(F.col("_file_value"))
         fill = F.lit(covariate.fill).cast("double")
         calendar = calendar.withColumn(covariate.name, F.coalesce(*parts, fill)).drop("_file_value")
-    require_values(calendar, [c.name for c in wanted if c.fill is None], settings.time.horizon)
+    needed = [c.name for c in wanted if c.fill is None]
+    require_values(calendar, needed, settings.time.horizon, settings.regions.opening)
     return calendar
 
 
-def require_values(calendar: DataFrame, names: Sequence[str], horizon: int) -> None:
+def require_values(calendar: DataFrame, names: Sequence[str], horizon: int, opening: Sequence[str] = ()) -> None:
     """InputError where one of these covariates lacks a value up to a horizon before the calendar's end.
 
-    The calendar goes on for two horizons after the data; the second one matters to late as-of days only.
+    The calendar goes on for two horizons after the data; the second one matters to late as-of days only. Regions that
+    are `opening` need values for the first of the two only: they may have no past.
     """
     if not names:
         return
     end = calendar.agg(F.date_sub(F.max("date"), horizon).alias("_end"))
-    gaps = calendar.join(F.broadcast(end)).where(F.col("date") <= F.col("_end"))
+    asked = ~F.col("region").isin(list(opening)) | (F.col("date") > F.date_sub("_end", horizon))
+    gaps = calendar.join(F.broadcast(end)).where((F.col("date") <= F.col("_end")) & asked)
     for name in names:
         gap = gaps.where(F.col(name).isNull()).orderBy("date", "region").first()
         if gap is not None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from stspark.fleet.attempt import EXPLOSIVE, FitTimeout, storable, time_limit
 from stspark.models.base import Floats, Parameters
-from stspark.models.panel.base import PanelForecaster, is_partial
+from stspark.models.panel.base import PanelForecaster, TooLittle, is_partial
 from stspark.snapshot import Snapshot
 
 
@@ -46,6 +46,8 @@ def run_cutoffs(model: PanelForecaster, snapshot: Snapshot, cutoffs: Sequence[da
         try:
             with time_limit(fit_seconds):
                 _forecast(model, snapshot.known_on(cutoff), attempt, kept if model.carries_forward else None)
+        except TooLittle as reason:
+            attempt.status, attempt.error = "skipped", f"{reason} on {cutoff}"
         except FitTimeout:
             attempt.status, attempt.error = "timeout", f"longer than {fit_seconds} s at cutoff {cutoff}"
         except Exception as error:  # noqa: BLE001  whatever a model raises costs only itself, and is written down
@@ -83,8 +85,8 @@ def score(model: PanelForecaster, panel: Snapshot, attempt: Attempt) -> None:
     if made.shape != wanted:
         raise ValueError(f"forecast has shape {made.shape}, wanted {wanted}")
     partial = is_partial(model)
-    attempt.values = sound(made, panel, partial)
-    asked = np.isfinite(made).any(axis=(1, 2)) if partial else panel.alive[-1]
+    attempt.values = sound(made, panel, partial=partial)
+    asked = np.asarray(model.covers(_lent(panel))) if partial else panel.alive[-1]  # type: ignore[attr-defined]
     lost = asked & np.isnan(attempt.values[:, 0, 0])
     if lost.any():
         first = panel.manifest.regions[int(np.flatnonzero(lost)[0])]
@@ -95,7 +97,7 @@ def score(model: PanelForecaster, panel: Snapshot, attempt: Attempt) -> None:
         )
 
 
-def sound(made: Floats, panel: Snapshot, partial: bool = False) -> Floats:
+def sound(made: Floats, panel: Snapshot, *, partial: bool = False) -> Floats:
     """made [R, H, 1 + Q] with rising quantiles, and NaN for regions that are not finite, explode or have not begun.
 
     partial: a region with few days or none is held to the largest past of all regions, and need not have begun.

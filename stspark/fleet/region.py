@@ -79,8 +79,6 @@ def run_model(
             continue
         outcome.fits -= kept is None and not made.fitted
         outcome.forecasts[cutoff], outcome.parameters = made.forecast, made.parameters
-    if not outcome.forecasts:
-        outcome.note("skipped", f"no day of history on {plan.cutoffs[-1]}")
     if plan.cutoffs[-1] in outcome.fallbacks:
         outcome.parameters = None
     outcome.seconds = time.monotonic() - begun

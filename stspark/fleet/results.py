@@ -68,6 +68,14 @@ def describe_forecasts(forecasts: DataFrame, run_id: str) -> str:
     return f"{row[0]:,} regions, {row[1]} to {row[2]}"
 
 
+def unforecast(frame: DataFrame, forecasts: DataFrame, run_id: str) -> str:
+    """Line for the summary: regions of the learning frame for which no model has a forecast; "" where there is none."""
+    mine = forecasts.where((F.col("run_id") == run_id) & F.col("is_champion"))
+    lost = frame.select("region").distinct().join(mine, "region", "left_anti").orderBy("region").limit(6).collect()
+    names = [str(row["region"]) for row in lost]
+    return ", ".join(names[:5]) + (" and others" if len(names) > 5 else "") if names else ""
+
+
 def describe_errors(metrics: DataFrame, run_id: str) -> str:
     """Line for the summary: WAPE of the champion against the seasonal naive, and the coverage of its 80% interval."""
     chosen = metrics.where(

@@ -157,6 +157,14 @@ def to_region(rows: pd.DataFrame, task: FleetTask) -> Region:
     return Region(str(rows["region"].iloc[0]), series, Future(dates, covariates, holidays), closed)
 
 
+def _regions(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[tuple[pd.DataFrame, Region]]:
+    """The regions that have a day of history: one that is only announced is no case for its own models."""
+    for rows in whole_regions(batches):
+        region = to_region(rows, task)
+        if len(region.series):
+            yield rows, region
+
+
 @contextmanager
 def _attempts(models: Mapping[str, Forecaster], task: FleetTask) -> Iterator[Attempt]:
     """How this task tries its models: in a child that can be killed, or in the worker itself."""
@@ -175,8 +183,7 @@ def _fit_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd.D
 def _fitted(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[Labelled]:
     models = task.build()
     with _attempts(models, task) as attempt:
-        for rows in whole_regions(batches):
-            region = to_region(rows, task)
+        for rows, region in _regions(batches, task):
             stored, race = _stored(rows), Race(task.race_margin)
             for name, model in sorted(models.items(), key=_dear):
                 warm = WarmStart(json.loads(stored.get(name) or "null"), *task.warm)
@@ -203,8 +210,7 @@ def _score_pack(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[pd
 def _scored(batches: Iterator[pd.DataFrame], task: FleetTask) -> Iterator[Labelled]:
     models = task.build()
     with _attempts(models, task) as attempt:
-        for rows in whole_regions(batches):
-            region = to_region(rows, task)
+        for rows, region in _regions(batches, task):
             stored = _stored(rows)
             for name, model in models.items():
                 yield region.name, name, _score(model, stored.get(name), region, models[NAIVE], (task.plan, attempt))
@@ -217,8 +223,6 @@ def _score(
     plan, attempt = how
     cutoff = plan.cutoffs[-1]
     outcome = Outcome()
-    if not len(region.series.until(cutoff)):
-        return outcome  # an announced region: nothing can stand in either
     made = tried(outcome, attempt, (model, json.loads(artefact), region, cutoff, plan)) if artefact else None
     if made is None:
         stand_in(outcome, naive, region, cutoff, plan)

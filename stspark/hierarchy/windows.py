@@ -43,7 +43,7 @@ def windows_of(rows: pd.DataFrame, tree: Tree, levels: tuple[float, ...], as_of:
 
     rows: node, model, cutoff, date, horizon, y, closed, warm_up, y_hat, fallback_used, quantile columns; levels: the
     quantiles. Windows in which a node lacks a day are left out, except that a region which no earlier window knows has
-    not begun: it counts as closed there.
+    not begun: it counts as closed there; and a node without any forecast of its own is the sum of its regions'.
     """
     upper = rows["model"] != CHAMPION_ROW
     regional = [_regions(part, tree, levels) for _, part in rows[~upper].groupby("cutoff", sort=True)]
@@ -58,7 +58,11 @@ def _joined(regional: list[Window], own: dict[date, Floats], tree: Tree, as_of: 
         begun |= known.any(axis=1)
         above = own.get(window.cutoff)
         days = len(window.dates)
-        if above is None or above.shape[1] != days or np.isnan(above).any() or not known[begun].all():
+        if above is None or above.shape[1] != days or not known[begun].all():
+            continue
+        without = np.isnan(above).all(axis=1, keepdims=True)  # no region of it has a past: it is what they sum to
+        above = np.where(without, tree.summing[: tree.n_upper] @ np.nan_to_num(window.base), above)
+        if np.isnan(above).any():
             continue
         closed = window.closed | ~known
         y = np.where(np.isnan(window.y) & closed, 0.0, window.y)

@@ -14,8 +14,8 @@ from stspark.report.words import listing, number, percent, seconds, signed, whol
 
 CHOICE = (
     "Each region's chosen model is the combination of all models, or the one that its back-tests show to be clearly "
-    "better. The row champion is judged fairly: weights, choice and intervals of each back-test were learnt from "
-    "earlier ones. "
+    "better; a region with little history is given what others lend it, where the model borrowed takes part. The row "
+    "champion is judged fairly: weights, choice and intervals of each back-test were learnt from earlier ones. "
 )
 HEADS = (
     ("model", ""),

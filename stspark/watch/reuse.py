@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
+from stspark.models.panel.borrowed.donors import WINDOW
+from stspark.models.panel.registry import partial_models
 from stspark.models.regional.registry import build
 from stspark.names import ALL_REGIONS, COMBINATION, NAIVE
 from stspark.settings import Settings
@@ -59,10 +61,23 @@ def reason_to_train(job: Job, run: Run, before: Row | None) -> str | None:
     most = job.settings.watch.max_age
     if before["as_of"] + timedelta(days=most) < run.as_of:
         return f"needed: the models of {before['as_of']} are older than watch.max_age ({most} days)"
+    if young := _young(job, run):
+        return f"needed: '{young}' has little history or none, and borrows"
     verdict = monitor(job, run, until=run.as_of).where("level = 'total'").first()
     if verdict is None or verdict["basis"] != "forecasts":
         return "needed: no forecast's day has come that could be judged"
     return f"needed: {verdict['reason']}" if verdict["verdict"] == RETRAIN else None
+
+
+def _young(job: Job, run: Run) -> str | None:
+    """A region that a model for regions with little history must forecast anew each day; None without."""
+    if not partial_models(job.settings.panel_models):
+        return None
+    spans = job.store.read("region_day").where(F.col("date") <= F.lit(run.as_of)).groupBy("region").count()
+    there = job.store.read("regions").join(spans, "region", "left").where(F.coalesce("count", F.lit(0)) < WINDOW)
+    announced = F.col("count").isNotNull() | F.col("region").isin(list(job.settings.regions.opening))
+    first = there.where(announced).orderBy("region").first()
+    return None if first is None else str(first["region"])
 
 
 def carried(settings: Settings) -> list[str]:

@@ -19,8 +19,10 @@ class PanelForecaster(Protocol):
 
     The panel that `fit` and `predict` get is cut at the cutoff: `panel.y` ends there, and covariates end a horizon
     later, so nothing later can be seen. Whatever is random comes from `panel.manifest.seed`. A model that has a member
-    `reads` (names of numeric columns of region_day) finds their past in `panel.past`. One with
-    `partial = True` is for some regions only: it returns NaN for the others, and nothing stands in for it there.
+    `reads` (names of numeric columns of region_day) finds their past in `panel.past`. One that is
+    for some regions only has a member `covers(panel)`, [R] booleans: elsewhere it returns NaN and nothing stands in for
+    it. It is left out of the combination, and is the champion of a region that it covers until the region's own windows
+    speak for another; of several such models the first by name.
     """
 
     @property
@@ -49,6 +51,10 @@ class PanelForecaster(Protocol):
         """
 
 
+class TooLittle(ValueError):
+    """Raised by `fit` where the history does not allow an estimate: the model is skipped, it has not failed."""
+
+
 def is_partial(model: PanelForecaster) -> bool:
     """Whether the model is for some regions only."""
-    return bool(getattr(model, "partial", False))
+    return hasattr(model, "covers")

@@ -27,8 +27,9 @@ CAUTION = 2.0
 
 @dataclass(frozen=True)
 class Lent:
-    """What donors lend. index: [W, B] their days over their usual level, mixed; season: [S, B] from the next day on,
-    its mean by place in the season; level: [B] their usual level; spread: [B] of days, relative to the level."""
+    """What donors lend. index: [W, B] their days over their usual level, mixed; season: [S, B] its mean by place in
+    the season, from the next day on; level: [B] their usual level, NaN without a donor; spread: [B] of days, relative
+    to the level."""
 
     index: Floats
     season: Floats
@@ -47,8 +48,7 @@ class Trust:
 
 @dataclass(frozen=True)
 class Made:
-    """mean: [H, B]; width: [B] the spread of a day; level: [B], of which `borrowed` [B] is the
-    donors' share."""
+    """mean: [H, B]; width: [B] the spread of a day; level: [B], of which `borrowed` [B] is the donors' share."""
 
     mean: Floats
     width: Floats
@@ -56,22 +56,23 @@ class Made:
     borrowed: Floats
 
 
-def lend(days: Floats, weights: Floats, season: int, flat: bool) -> Lent:
-    """days: [W, M] of donors, weights: [B, M]; flat: lend the level only. Donors without sales lend nothing."""
-    usual = days.mean(axis=0)
-    sells = usual > 0
-    weights = weights * sells
-    total = weights.sum(axis=1, keepdims=True)
-    weights = np.where(total > 0, weights / np.where(total > 0, total, 1.0), sells / max(sells.sum(), 1))
-    usual = np.where(sells, usual, 1.0)
-    each, aged = days / usual, np.broadcast_to(_ages(len(days))[:, None], days.shape)
-    place = places(len(days), season)
+def lend(days: Floats, observed: Bools, weights: Floats, season: int, *, flat: bool) -> Lent:
+    """days, observed: [W, M] of donors, which have sold; weights: [B, M]; flat: lend the level only.
+
+    A day counts by the donors that were observed on it, a place in the season by those that ever are there: one that
+    shuts on Sundays says nothing about them.
+    """
+    seen = observed.astype(float)
+    usual = np.maximum((days * seen).sum(axis=0) / np.maximum(seen.sum(axis=0), 1.0), 1e-9)
+    each, aged, place = days / usual, seen * _ages(len(days))[:, None], places(len(days), season)
     shape = by_place(each, aged, place, season)
-    spread = np.sqrt(((each - shape[place]) ** 2).mean(axis=0)) @ weights.T
-    index = np.maximum(each @ weights.T, SMALLEST)
-    index = np.ones_like(index) if flat else index
-    aged = np.broadcast_to(_ages(len(days))[:, None], index.shape)
-    return Lent(index, by_place(index, aged, place, season), np.exp(np.log(usual) @ weights.T), spread)
+    spread = np.sqrt((seen * (each - shape[place]) ** 2).sum(axis=0) / np.maximum(seen.sum(axis=0), 1.0))
+    level = np.where(weights.any(axis=1), np.exp(np.log(usual) @ weights.T), np.nan)
+    if flat:
+        return Lent(np.ones((len(days), len(weights))), np.ones((season, len(weights))), level, spread @ weights.T)
+    index = np.maximum(_mixed(each, seen, weights), SMALLEST)
+    known = (_mixed(seen, np.ones_like(seen), weights) > 0).astype(float)
+    return Lent(index, by_place(index, known * _ages(len(days))[:, None], place, season), level, spread @ weights.T)
 
 
 def forecast(own: Floats, observed: Bools, lent: Lent, trust: Trust, horizon: int) -> Made:
@@ -98,13 +99,24 @@ def places(n: int, season: int) -> Integers:
 
 
 def by_place(values: Floats, weight: Floats, place: Integers, season: int, zeros: float = 0.0) -> Floats:
-    """[season, B] weighted mean of the values [n, B] by place, and of so many zeros."""
+    """[season, B] weighted mean of the values [n, B] by place, and of so many zeros.
+
+    A place without weight takes the mean of all places, where no zeros stand for it.
+    """
     found = np.zeros((season, values.shape[1]))
+    total = np.zeros((season, values.shape[1]))
     for j in range(season):
         here = place == j
-        count = weight[here].sum(axis=0) + zeros
-        found[j] = (weight * values)[here].sum(axis=0) / np.where(count > 0, count, 1.0)
-    return found
+        total[j] = weight[here].sum(axis=0) + zeros
+        found[j] = (weight * values)[here].sum(axis=0)
+    everything = found.sum(axis=0) / np.maximum(total.sum(axis=0), 1e-9)
+    return np.where(total > 0, found / np.where(total > 0, total, 1.0), everything)
+
+
+def _mixed(values: Floats, seen: Floats, weights: Floats) -> Floats:
+    """[W, B] mean of the donors' values [W, M], of those that were seen on a day; of all values where none was."""
+    heard = seen @ weights.T
+    return np.where(heard > 0, (values * seen) @ weights.T / np.where(heard > 0, heard, 1.0), values @ weights.T)
 
 
 def _ages(n: int) -> Floats:

@@ -13,18 +13,11 @@ from typing import Any
 import numpy as np
 
 from stspark.models.base import Floats, Parameters
-from stspark.models.panel.borrowed.donors import Donors
-from stspark.models.panel.borrowed.rehearse import (
-    WINDOW,
-    Borrowers,
-    Way,
-    lenders,
-    nearest_age,
-    never_negative,
-    rehearse,
-)
+from stspark.models.panel.base import TooLittle
+from stspark.models.panel.borrowed.donors import WINDOW, Donors, lenders
+from stspark.models.panel.borrowed.rehearse import Borrowers, Way, nearest_age, never_negative, rehearse
 from stspark.models.panel.order import by_name
-from stspark.snapshot import Integers, Snapshot
+from stspark.snapshot import Bools, Integers, Snapshot
 
 SHARES = (np.arange(199) + 0.5) / 199
 """Quantiles that stand for a rehearsal's errors."""
@@ -40,7 +33,6 @@ class Borrowed:
     name = "borrowed"
     min_length = 1
     carries_forward = False
-    partial = True
 
     def __post_init__(self) -> None:
         if isinstance(self.days, bool) or not isinstance(self.days, int) or not 1 <= self.days <= WINDOW:
@@ -51,11 +43,14 @@ class Borrowed:
 
         Returns "days", "donors" (how many), "ages" (the way to borrow and its error), "regions" (of each young one its
         days, level, the borrowed share of it, the donors that count most) and "state" (errors, for scoring).
+        Raises TooLittle where there are young regions and none that could lend.
         """
         ordered, _ = by_name(panel)
         days, donors = self._young(ordered), lenders(ordered)
-        held = {age: rehearse(donors, age) for age in sorted({nearest_age(int(n)) for n in days[days >= 0]})}
+        held = {age: rehearse(ordered, age) for age in sorted({nearest_age(int(n)) for n in days[days >= 0]})}
         found = {str(age): rehearsal for age, rehearsal in held.items() if rehearsal is not None}
+        if held and not (found and len(donors.index)):
+            raise TooLittle("no two regions have enough history to lend from")
         told: dict[str, Any] = {}
         for age, some in _borrowers(donors, days, found):
             told |= _told(some, found[age].way)
@@ -78,6 +73,10 @@ class Borrowed:
             off[0] = 0.0
             made[some.index] = found.mean.T[:, :, None] + found.width[:, None, None] * off
         return (np.maximum(made, 0.0) if never_negative(ordered) else made)[back]
+
+    def covers(self, panel: Snapshot) -> Bools:
+        """[R] the young and the announced regions."""
+        return np.asarray(self._young(panel) >= 0)
 
     def _young(self, panel: Snapshot) -> Integers:
         """[R] days of history of young regions, 0 for announced ones that open after the panel; -1 for all others."""

@@ -5,6 +5,7 @@ What foresaw them best is how the young one borrows; their errors are its quanti
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from stspark.models.base import Floats
-from stspark.models.panel.borrowed.donors import ALIKE, BLEND, KINDS, Donors
+from stspark.models.panel.borrowed.donors import ALIKE, BLEND, KINDS, Donors, lenders, window_of
 from stspark.models.panel.borrowed.lend import Lent, Made, Trust, forecast, lend
 from stspark.snapshot import Bools, Integers, Snapshot
 
-WINDOW = 56
-"""Last days of a donor that are lent, where a season is not longer than a fortnight."""
 REHEARSALS, APART = 4, 7
 """Earlier days from which old regions are forecast, and the days between them."""
 MOST = 100
@@ -81,12 +80,11 @@ class Borrowers:
 
     def weights(self, kind: str) -> Floats:
         """[B, M] what each donor counts."""
-        return self.donors.weights(kind, self.index, self.own)
+        return self.donors.weights(kind, self.index, self.n)
 
-    def lent(self, weights: Floats, flat: bool) -> Lent:
+    def lent(self, weights: Floats, *, flat: bool) -> Lent:
         """What the donors lend with these weights."""
-        panel = self.donors.panel
-        return lend(panel.y[-window_of(panel) :, self.donors.index], weights, season_of(panel), flat)
+        return lend(self.donors.days, self.donors.observed, weights, self.donors.season, flat=flat)
 
     def made(self, lent: Lent, trust: Trust) -> Made:
         """Their next horizon."""
@@ -94,30 +92,20 @@ class Borrowers:
 
     def by(self, way: Way) -> Made:
         """Their next horizon by a way to borrow."""
-        return self.made(self.lent(self.weights(way.kind), way.flat), way.trust)
+        return self.made(self.lent(self.weights(way.kind), flat=way.flat), way.trust)
 
     def ways(self) -> Iterator[tuple[Way, Made]]:
         """Every way that n days allow, and what it makes of their next horizon."""
+        level_days = LEVEL_DAYS if self.n else LEVEL_DAYS[-1:]
+        season_weeks = SEASON_WEEKS if self.n >= SHORTEST_SEASON else SEASON_WEEKS[-1:]
         for kind in KINDS:
             if kind == ALIKE and self.n < SHORTEST_ALIKE:
                 continue
             weights = self.weights(kind)
             for flat in (False, True) if kind == BLEND else (False,):
-                lent = self.lent(weights, flat)
-                for level_days in LEVEL_DAYS:
-                    for season_weeks in SEASON_WEEKS if self.n >= SHORTEST_SEASON else SEASON_WEEKS[-1:]:
-                        trust = Trust(level_days, season_weeks)
-                        yield Way(kind, flat, trust), self.made(lent, trust)
-
-
-def season_of(panel: Snapshot) -> int:
-    """Days in the season that is lent."""
-    return panel.manifest.season if 1 < panel.manifest.season <= 31 else 1
-
-
-def window_of(panel: Snapshot) -> int:
-    """Days of a donor that are lent."""
-    return max(WINDOW, 4 * season_of(panel))
+                lent = self.lent(weights, flat=flat)
+                for trust in itertools.starmap(Trust, itertools.product(level_days, season_weeks)):
+                    yield Way(kind, flat, trust), self.made(lent, trust)
 
 
 def never_negative(panel: Snapshot) -> bool:
@@ -130,42 +118,36 @@ def nearest_age(days: int) -> int:
     return max(age for age in AGES if age <= days)
 
 
-def lenders(panel: Snapshot) -> Donors:
-    """The regions with enough history to lend and to rehearse."""
-    span = window_of(panel) + panel.manifest.horizon + APART * (REHEARSALS - 1)
-    if len(panel.y) < span:
-        return Donors(panel, np.zeros(0, dtype=np.int64))
-    return Donors(panel, np.flatnonzero(panel.alive[-span] & (panel.y[-window_of(panel) :].mean(axis=0) > 0)))
-
-
-def rehearse(donors: Donors, age: int) -> Rehearsal | None:
+def rehearse(panel: Snapshot, age: int) -> Rehearsal | None:
     """The best way for regions with `age` days; None where nothing can be told.
 
-    Forecasts end at least a horizon before the panel's end: nothing after it is seen, and each rehearsal sees only
-    what was known on its own day.
+    Forecasts end at least a horizon before the panel's end, so that their days are known; each is made by what was
+    known on its own day, by and for the regions that could lend then.
     """
-    panel, manifest = donors.panel, donors.panel.manifest
-    if len(donors.index) < 2:
-        return None
-    some = donors.index[np.unique(np.linspace(0, len(donors.index) - 1, MOST).round().astype(int))]
-    scale = _scale(panel.y[-window_of(panel) :, some], season_of(panel))
-    least = 0.0 if never_negative(panel) else -np.inf
+    manifest, least = panel.manifest, 0.0 if never_negative(panel) else -np.inf
     losses: dict[Way, list[Floats]] = {}
     scores: dict[Way, list[Floats]] = {}
     for k in range(REHEARSALS):
         end = len(panel.y) - manifest.horizon - APART * k
+        if end < 1:
+            break
+        donors = lenders(panel.known_on(manifest.day(end - 1)))
+        if len(donors.index) < 2:
+            break
+        some = donors.index[np.unique(np.linspace(0, len(donors.index) - 1, MOST).round().astype(int))]
         days = slice(end, end + manifest.horizon)
         actual = np.where(panel.observed[days, some], panel.y[days, some], np.nan)
-        known = Donors(panel.known_on(manifest.day(end - 1)), donors.index)
-        for way, made in Borrowers(known, some, age).ways():
+        scale = _scale(donors.panel.y[-window_of(panel) :, some], donors.season)
+        for way, made in Borrowers(donors, some, age).ways():
             error = actual - np.maximum(made.mean, least)
-            losses.setdefault(way, []).append(np.abs(error) / scale)
-            scores.setdefault(way, []).append(error / made.width)
-    if not np.isfinite(np.stack(next(iter(losses.values())))).any():
+            losses.setdefault(way, []).append((np.abs(error) / scale).ravel())
+            scores.setdefault(way, []).append((error / made.width).ravel())
+    joined = {way: np.concatenate(found) for way, found in losses.items()}
+    mean = {way: float(np.nanmean(found)) for way, found in joined.items() if np.isfinite(found).any()}
+    if not mean:
         return None
-    mean = {way: float(np.nanmean(np.stack(found))) for way, found in losses.items()}
     best = min(mean, key=lambda way: mean[way])
-    z = np.stack(scores[best])
+    z = np.concatenate(scores[best])
     return Rehearsal(best, mean[best], np.sort(z[np.isfinite(z)]))
 
 
