@@ -31,6 +31,8 @@ REGIONS, NEIGHBOURS, HORIZON = 24, 4, 7
 QUANTILES = (0.1, 0.5, 0.9)
 OWN, SHOCK = 0.3, 0.25
 BLIND = {"neighbours": False, "nodes": 0, "across": 1}
+TRAINING = {"epochs": 60, "patience": 6, "fine_tune_epochs": 6}
+"""Both train until the days held out before the first cutoff gain nothing more."""
 ROUNDS = 1000
 
 
@@ -62,7 +64,7 @@ def _errors(path: str, out: str, options: dict[str, Any]) -> Floats:
     """Absolute error of every (cutoff, region), summed over the first days ahead."""
     snapshot = load_snapshot(path)
     Path(out).mkdir()
-    launch = Launch(path, out, config(dict(options)), tuple(cutoffs(snapshot)))
+    launch = Launch(path, out, config(TRAINING | options), tuple(cutoffs(snapshot)))
     train_rank(launch)
     found = []
     for day in launch.cutoffs:
