@@ -30,7 +30,7 @@ test: environment ## all tests (PYTEST_ARGS="-k name", or -m "not slow")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 sql: environment ## a SQL prompt over the tables, or one answer (CONFIG=, QUERY="select ...")
-	@$(BIN)/spark-submit jobs/sql.py --config '$(CONFIG)' $(ARGS)
+	@$(BIN)/python jobs/sql.py --config '$(CONFIG)' $(ARGS)
 
 bench-fleet: environment ## speed and accuracy of the fleet beside statsforecast and Fugue (ARGS=--short: minutes)
 	@$(BIN)/python -m bench.fleet $(ARGS)

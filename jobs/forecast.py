@@ -38,6 +38,8 @@ def main(job: Job) -> None:
         forecasts = results.to_forecasts(finished.where("kind = 'forecast'"), run.as_of, run.run_id)
         store.replace("forecasts", forecasts, f"run_id = '{run.run_id}'")
     job.summary["forecasts"] = results.describe_forecasts(store.read("forecasts"), run.run_id)
+    if borrowed := results.describe_borrowed(store.read("forecasts"), run.run_id):
+        job.summary["borrowed"] = borrowed
     if missing := results.unforecast(frame, store.read("forecasts"), run.run_id):
         job.summary["no forecast"] = missing
 

@@ -12,6 +12,7 @@ from stspark.models.regional.registry import build, known
 from stspark.options import typed
 from stspark.settings import Settings
 from stspark.simulate import Shop, simulate
+from stspark.space import read_regions, require_announced
 
 
 def prepare(settings: Settings) -> None:
@@ -34,6 +35,8 @@ def prepare(settings: Settings) -> None:
         options = settings.simulate if isinstance(settings.simulate, dict) else {}
         _simulate(Path(settings.source.path).parent, settings.seed, typed(Shop, options, "simulate"))
     check_files(settings)
+    if settings.regions.opening:
+        require_announced(read_regions(settings.regions), settings.regions)
     for folder in (settings.warehouse, settings.reports):
         _must_be_writable(folder)
 

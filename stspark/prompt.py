@@ -18,6 +18,7 @@ from stspark.store import Store
 from stspark.tables import for_settings
 
 ROWS_SHOWN = 1000
+TERMINAL = "/dev/tty"
 
 
 def run_sql(arguments: Sequence[str] | None = None) -> int:
@@ -53,10 +54,12 @@ def answer(spark: SparkSession, query: str) -> DataFrame:
         frame = spark.sql(query.strip().rstrip(";"))
         frame.limit(0).collect()
     except PySparkException as error:
-        raise InputError(
-            "query", str(error).splitlines()[0].rstrip(";"), "mend the query; `show tables` lists the tables"
-        ) from error
+        raise InputError("query", _first_line(str(error)), "mend the query; `show tables` lists the tables") from error
     return frame
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip().rstrip(";") for line in text.splitlines() if line.strip()), "is not understood")
 
 
 def show(frame: DataFrame) -> None:
@@ -80,6 +83,7 @@ def _text(value: object) -> str:
 def prompt(spark: SparkSession, dataset: str, names: Sequence[str]) -> None:
     """Read statements that end with ; and answer them, until end of input, quit or exit."""
     print(f"{dataset}: {', '.join(names)}\nEnd a statement with ; and leave with quit;")
+    _listen_to_the_terminal()
     statement = ""
     while True:
         try:
@@ -96,3 +100,14 @@ def prompt(spark: SparkSession, dataset: str, names: Sequence[str]) -> None:
         except UserError as mistake:
             print(f"error: {mistake}")
         statement = ""
+
+
+def _listen_to_the_terminal() -> None:
+    """Under spark-submit, which hands its own input to nobody, read from the terminal; InputError without one."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return
+    try:
+        sys.stdin = open(TERMINAL)  # noqa: SIM115  for as long as the process lives
+    except OSError as error:
+        fix = "give --query, or pipe the statements to `python jobs/sql.py`"
+        raise InputError("statements", "spark-submit passes no input on, and there is no terminal", fix) from error

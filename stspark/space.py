@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stspark.errors import InputError, nearest
+from stspark.errors import ConfigError, InputError, nearest
 from stspark.ingest.files import read_header
 from stspark.settings import Regions
 
@@ -37,6 +37,15 @@ def read_regions(settings: Regions) -> pd.DataFrame | None:
     if settings.only is not None:
         table = table[table["region"].isin(settings.only)]
     return complete(table, settings)
+
+
+def require_announced(table: pd.DataFrame | None, settings: Regions) -> None:
+    """ConfigError where a region that is `opening` is not in the configured table."""
+    known = set() if table is None else set(table["region"])
+    if unknown := [region for region in settings.opening if region not in known]:
+        where = settings.file or "regions.file, which is not set"
+        fix = "add its line there, and its name to regions.only" if settings.only else "add its line there"
+        raise ConfigError("regions.opening", f"'{unknown[0]}' is no region of {where}", fix)
 
 
 def _texts(path: Path) -> pd.DataFrame:

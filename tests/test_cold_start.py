@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from datetime import date, timedelta
 
@@ -46,6 +47,8 @@ def started(small_run, tmp_path_factory):
         rows = small_run.spark.read.format("delta").load(str(home / "warehouse/small" / name)).toPandas()
         return rows[rows["run_id"] == ran[1].run_id].reset_index(drop=True)
 
+    assert re.search(rf"^ +borrowed +{ANNOUNCED}, {YOUNG}$", ran[2].out, re.M)
+    assert "no forecast" not in ran[2].out
     report = next((home / "reports").rglob("index.html"))
     return table, as_of, report
 
@@ -71,6 +74,8 @@ def test_the_models_table_says_from_whom_and_how_much(started):
     assert {region: facts["days"] for region, facts in told.items()} == {YOUNG: DAYS, ANNOUNCED: 0}
     assert told[ANNOUNCED]["borrowed_share"] == 1.0
     assert sum(told[YOUNG]["donors"].values()) == pytest.approx(1.0, abs=1e-3)
+    assert told[YOUNG]["other_donors"] == 0
+    assert told[YOUNG]["from"] in ("neighbours", "parent", "alike", "all", "blend")
     assert YOUNG not in told[ANNOUNCED]["donors"]
     assert set(models.loc[models["region"] == ANNOUNCED, "model"]) == {"combination"}  # its choice, no failed fits
 
@@ -93,7 +98,7 @@ def test_sums_hold_the_announced_region_and_are_back_tested(started):
 
 def test_the_report_says_so(started):
     text = started[2].read_text()
-    assert "2 regions have little history or none: level and shape are borrowed from others." in text
+    assert "2 regions (Wuhan and Ningbo) have little history or none: level and shape are borrowed from others." in text
 
 
 def test_what_is_borrowed_is_a_component_of_its_own(started):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -256,3 +257,21 @@ def test_the_prompt_takes_overrides_as_all_jobs_do(capsys):
 
     assert run_sql(["--config", "conf/simulated.yaml", "--set", "warehous=elsewhere"]) == 2
     assert "did you mean 'warehouse'?" in capsys.readouterr().err
+
+
+def test_statements_come_from_the_terminal_under_spark_submit(monkeypatch, tmp_path):
+    from stspark import prompt
+
+    held = sys.stdin
+    monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
+    prompt._listen_to_the_terminal()
+    assert sys.stdin is held
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    monkeypatch.setattr(prompt, "TERMINAL", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="passes no input on, and there is no terminal"):
+        prompt._listen_to_the_terminal()
+    (tmp_path / "tty").write_text("select 1;")
+    monkeypatch.setattr(prompt, "TERMINAL", str(tmp_path / "tty"))
+    monkeypatch.setattr(sys, "stdin", held)
+    prompt._listen_to_the_terminal()
+    assert input() == "select 1;"

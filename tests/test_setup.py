@@ -271,12 +271,13 @@ def test_help_lists_every_command(checkout):
 
 @pytest.fixture
 def stub(checkout):
-    """A checkout whose environment is made, and whose spark-submit shows what it was given."""
+    """A checkout whose environment is made, and whose spark-submit and python show what they were given."""
     (checkout / "scripts" / "setup.sh").write_text("")
-    command(checkout / ".venv" / "bin" / "spark-submit", "")
-    (checkout / ".venv" / "bin" / "spark-submit").write_text(
-        '#!/bin/sh\nprintf "%s|" "$@"; printf "query=%s|spark=%s" "$STSPARK_QUERY" "$SPARK_HOME"\n'
-    )
+    for name in ("spark-submit", "python"):
+        command(checkout / ".venv" / "bin" / name, "")
+        (checkout / ".venv" / "bin" / name).write_text(
+            '#!/bin/sh\nprintf "%s|" "$@"; printf "query=%s|spark=%s" "$STSPARK_QUERY" "$SPARK_HOME"\n'
+        )
     return checkout
 
 

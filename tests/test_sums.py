@@ -208,3 +208,40 @@ def test_the_tables_of_a_run_add_up(small_run):
     assert (levels["q10"] <= levels["q90"]).all()
     assert sorted(levels["horizon"].unique()) == list(range(8))
     assert {"base", "reconciled", *METHODS} == set(small_run.rows("backtest_levels")["model"])
+
+
+# A region without a past ---------------------------------------------------------------------------
+
+
+def newcomer(parent: str) -> tuple[SumsTask, pd.DataFrame]:
+    """A region `n` that only the forecast knows, under a parent of others or of its own."""
+    asked = task("bottom_up", a="x", b="x", c="y", n=parent)
+    rows = base(asked)
+    past, alone = rows["cutoff"] < AS_OF, [node for node in asked.tree.nodes if node == "solo"]
+    return asked, rows[~(past & rows["node"].isin(["n"])) & ~rows["node"].isin(alone)]
+
+
+@pytest.mark.parametrize("parent", ["x", "solo"])
+def test_a_region_without_a_past_takes_no_sum_away(parent):
+    asked, rows = newcomer(parent)
+    windows = windows_of(rows, asked.tree, asked.quantiles, asked.as_of)
+    assert len(windows) == 7
+    made = pd.concat(sums(windows, asked))
+    now = made[(made["kind"] == "forecast") & (made["horizon"] == 0)].set_index("node")
+    assert now.loc[parent, "y_hat"] == pytest.approx(
+        sum(now.loc[node, "y_hat"] for node in ("a", "b", "n") if parent == "x" or node == "n")
+    )
+    tested = made[(made["kind"] == "backtest") & (made["node"] == "*") & (made["horizon"] > 0)]
+    assert tested["y"].notna().all()
+
+
+def test_the_week_of_a_region_without_a_past_is_as_wide_as_its_days_together():
+    """What is not known is its level, which is the same on all days."""
+    asked, rows = newcomer("x")
+    made = pd.concat(sums(windows_of(rows, asked.tree, asked.quantiles, asked.as_of), asked))
+    now = made[made["kind"] == "forecast"]
+    width = now.assign(width=now["q90"] - now["q10"])
+    days = width[width["horizon"] > 0].groupby("node")["width"].sum()
+    week = width[width["horizon"] == 0].set_index("node")["width"]
+    assert week["n"] > 0.9 * days["n"]
+    assert week["a"] < 0.8 * days["a"]

@@ -1,7 +1,9 @@
 """Train the package's own networks on Los-loop: the shop's contract, with steps for days and squared loss for pinball.
 
 A network sees the 12 steps in and no more: its context is 11 steps. Known ahead are the time of day, whether the day is
-a working day, and the profile (see protocol). What is forecast is the change from the speed at the origin.
+a working day, and the profile (see protocol). What is forecast is the change from the speed at the origin. A step's
+squared error counts by one over the square of how much speed usually changes by then (in mean squares): else the far
+steps, the least certain, would be most of the loss.
 """
 
 from __future__ import annotations
@@ -40,13 +42,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Tensors:
-    """past: [P, N, R], known: [N + 12, R, F], speed and usual: [N, R] and [N + 12, R], in units of `unit` mph."""
+    """past: [P, N, R], known: [N + 12, R, F], speed and usual: [N, R] and [N + 12, R], in units of `unit` mph;
+    near: [12] what each step's squared error counts, 1 in the mean."""
 
     past: Tensor
     known: Tensor
     speed: Tensor
     usual: Tensor | None
     unit: float
+    near: Tensor
 
     def window(self, first: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """What a network takes for `count` origins from `first` on."""
@@ -82,8 +86,15 @@ def make_tensors(traffic: Traffic, end: int, with_profile: bool) -> Tensors:
     if usual is not None:
         past.append(own - usual[:steps])
         known = np.concatenate([known, usual[..., None]], axis=2)
+    change = [np.mean((own[ahead:end] - own[: end - ahead]) ** 2) for ahead in range(1, STEPS_OUT + 1)]
+    near = 1.0 / np.square(change)
     return Tensors(
-        _tensor(np.stack(past)), _tensor(known), _tensor(own), None if usual is None else _tensor(usual), unit
+        _tensor(np.stack(past)),
+        _tensor(known),
+        _tensor(own),
+        None if usual is None else _tensor(usual),
+        unit,
+        _tensor(near / near.mean()),
     )
 
 
@@ -131,14 +142,14 @@ def train(recipe: Recipe, traffic: Traffic, end: int, seed: int) -> tuple[Networ
 
 
 def _loss(network: Network, tensors: Tensors, starts: Floats, recipe: Recipe) -> Tensor:
-    """Mean squared error of a batch; networks whose memory has no end get every origin's 12 steps alone."""
+    """Mean weighted squared error of a batch; networks whose memory has no end get every origin's 12 steps alone."""
     alone = recipe.name in ("lstm", "gru")
     firsts = [int(s) + k for s in starts for k in range(recipe.window)] if alone else [int(s) for s in starts]
     count = 1 if alone else recipe.window
     past, known, base = (torch.stack(parts) for parts in zip(*(tensors.window(f, count) for f in firsts), strict=True))
     truth = torch.stack([tensors.change(f, count) for f in firsts])
     error: Tensor = network(past, known, base)[..., 0] - truth
-    return (error**2).mean()
+    return (error**2 * tensors.near[:, None]).mean()
 
 
 def forecaster(networks: list[tuple[Network, bool]], traffic: Traffic, end: int) -> Forecaster:

@@ -11,12 +11,12 @@ from pyspark.sql import functions as F
 
 from stspark import calendar as days_known
 from stspark import cells, edges
-from stspark.errors import ConfigError, InputError
+from stspark.errors import InputError
 from stspark.features import covariates, learning, panel, stray
 from stspark.features.clean import Rules
 from stspark.ingest.files import read_header
 from stspark.settings import Settings
-from stspark.space import complete, read_regions
+from stspark.space import complete, read_regions, require_announced
 
 
 def totals(rows: DataFrame, settings: Settings) -> DataFrame:
@@ -51,17 +51,12 @@ def build_regions(daily: DataFrame, settings: Settings) -> pd.DataFrame:
     """The regions that have data or are announced, with their places, in spatial order."""
     found = daily.select("region").distinct().toPandas()
     configured = read_regions(settings.regions)
-    opening = settings.regions.opening
-    known = set() if configured is None else set(configured["region"])
-    if unknown := [region for region in opening if region not in known]:
-        where = settings.regions.file or "regions.file, which is not set"
-        fix = "add its line there, and its name to regions.only" if settings.regions.only else "add its line there"
-        raise ConfigError("regions.opening", f"'{unknown[0]}' is no region of {where}", fix)
+    require_announced(configured, settings.regions)
     if configured is None and settings.regions.cells is not None:
         return complete(cells.table(found["region"].sort_values()), settings.regions)
     if configured is None:
         return complete(found.sort_values("region"), settings.regions)
-    wanted = configured["region"].isin({*found["region"], *opening})
+    wanted = configured["region"].isin({*found["region"], *settings.regions.opening})
     table = configured[wanted].sort_values("position", ignore_index=True)
     return table.assign(position=range(len(table)))
 

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from stspark.errors import InputError
-from stspark.names import ALL_REGIONS, CHAMPION, NAIVE
+from stspark.names import ALL_REGIONS, BORROWED, CHAMPION, NAIVE
 
 
 def to_backtests(finished: DataFrame, judged_from: date, as_of: date, run_id: str) -> DataFrame:
@@ -68,12 +68,23 @@ def describe_forecasts(forecasts: DataFrame, run_id: str) -> str:
     return f"{row[0]:,} regions, {row[1]} to {row[2]}"
 
 
+def describe_borrowed(forecasts: DataFrame, run_id: str) -> str:
+    """Line for the summary: regions whose forecast is borrowed; "" where none is."""
+    mine = forecasts.where((F.col("run_id") == run_id) & F.col("is_champion") & (F.col("model") == BORROWED))
+    return _named(mine.select("region").distinct())
+
+
 def unforecast(frame: DataFrame, forecasts: DataFrame, run_id: str) -> str:
     """Line for the summary: regions of the learning frame for which no model has a forecast; "" where there is none."""
     mine = forecasts.where((F.col("run_id") == run_id) & F.col("is_champion"))
-    lost = frame.select("region").distinct().join(mine, "region", "left_anti").orderBy("region").limit(6).collect()
-    names = [str(row["region"]) for row in lost]
-    return ", ".join(names[:5]) + (" and others" if len(names) > 5 else "") if names else ""
+    return _named(frame.select("region").distinct().join(mine, "region", "left_anti"))
+
+
+def _named(regions: DataFrame, most: int = 5) -> str:
+    """The first names by the alphabet, and how many more there are."""
+    names = [str(row["region"]) for row in regions.orderBy("region").limit(most).collect()]
+    more = regions.count() - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def describe_errors(metrics: DataFrame, run_id: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from stspark.hierarchy.tree import Floats
@@ -96,8 +97,16 @@ def spread_of(values: Floats, levels: Sequence[float]) -> Floats:
     return wide
 
 
-def sample(joint: Dependence, quantiles: tuple[Floats, Sequence[float]], draws: int, seed: int) -> Floats:
+def sample(
+    joint: Dependence,
+    quantiles: tuple[Floats, Sequence[float]],
+    draws: int,
+    seed: int,
+    steady: NDArray[np.bool_] | None = None,
+) -> Floats:
     """Paths [draws, days, regions] with the given marginals and the dependence of `joint`.
+
+    steady: [regions] those that err alike on all days, for it is their level that is not known.
 
     quantiles: values [days, regions, q] at levels [q]; between them linear, beyond the outermost a normal tail through
     the outermost and the middle one. Draws come in antithetic pairs, so medians do not wander.
@@ -108,6 +117,8 @@ def sample(joint: Dependence, quantiles: tuple[Floats, Sequence[float]], draws: 
     normal = np.concatenate([half, -half])[:draws]
     left, right = (_root(matrix) for matrix in (joint.days, joint.regions))
     scores = np.einsum("ij,djk,lk->dil", left, normal, right, optimize=True)
+    if steady is not None:
+        scores = np.where(steady, scores[:, :1], scores)
     return _at_scores(scores, values, ndtri(np.asarray(levels, dtype=float)))
 
 

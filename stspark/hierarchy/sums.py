@@ -160,7 +160,7 @@ def _band(window: Window, moved: Floats, joint: paths.Dependence, task: SumsTask
     """Every node's sums by joint paths of the regions' quantiles [days, regions, q] about the reconciled forecast."""
     tree = task.tree
     draws = min(task.draws, max(100, MOST_VALUES // (len(window.dates) * len(tree.nodes))))
-    drawn = paths.sample(joint, (moved, task.quantiles), draws, task.seed)
+    drawn = paths.sample(joint, (moved, task.quantiles), draws, task.seed, window.new)
     if task.non_negative:
         drawn = np.maximum(drawn, 0.0)
     drawn = np.where(window.closed.T[None], 0.0, drawn)

@@ -27,7 +27,8 @@ OWN = finish.Plan("stacked", "none", "wape", 1.0, 4, non_negative=True)
 
 @dataclass(frozen=True)
 class Window:
-    """One cutoff: y, base [n, days]; quantiles [days, regions, q]; closed [regions, days]; judged: not a warm-up."""
+    """One cutoff: y, base [n, days]; quantiles [days, regions, q]; closed [regions, days]; judged: not a warm-up;
+    new: [regions] those that no earlier window knows, whose level is what is uncertain."""
 
     cutoff: date
     dates: list[date]
@@ -35,6 +36,7 @@ class Window:
     base: Floats
     quantiles: Floats
     closed: NDArray[np.bool_]
+    new: NDArray[np.bool_]
     judged: bool = True
 
 
@@ -55,6 +57,7 @@ def _joined(regional: list[Window], own: dict[date, Floats], tree: Tree, as_of: 
     begun = np.zeros(tree.n_regions, dtype=bool)
     for window in regional:
         known = np.isfinite(window.base)
+        new = known.any(axis=1) & ~begun & begun.any()
         begun |= known.any(axis=1)
         above = own.get(window.cutoff)
         days = len(window.dates)
@@ -68,7 +71,7 @@ def _joined(regional: list[Window], own: dict[date, Floats], tree: Tree, as_of: 
         y = np.where(np.isnan(window.y) & closed, 0.0, window.y)
         y = tree.summing @ y if window.cutoff < as_of else np.full((len(tree.nodes), days), np.nan)
         base = np.vstack([above, np.nan_to_num(window.base)])
-        yield Window(window.cutoff, window.dates, y, base, np.nan_to_num(window.quantiles), closed, window.judged)
+        yield Window(window.cutoff, window.dates, y, base, np.nan_to_num(window.quantiles), closed, new, window.judged)
 
 
 def _regions(rows: pd.DataFrame, tree: Tree, levels: tuple[float, ...]) -> Window:
@@ -85,6 +88,7 @@ def _regions(rows: pd.DataFrame, tree: Tree, levels: tuple[float, ...]) -> Windo
         table["y_hat"].to_numpy(float).reshape(shape),
         table[columns].to_numpy(float).reshape(*shape, -1).transpose(1, 0, 2),
         table["closed"].eq(True).to_numpy().reshape(shape),
+        np.zeros(tree.n_regions, dtype=bool),
         not rows["warm_up"].eq(True).any(),
     )
 

@@ -137,12 +137,16 @@ def _age(data: ReportData) -> list[str]:
 
 
 def _borrowed(data: ReportData) -> list[str]:
-    """How many regions lean on others."""
+    """Which regions lean on others."""
     young = data.champion_counts().get(BORROWED, 0)
     if not young:
         return []
+    named = listing(list(data.regions.loc[data.regions["champion"] == BORROWED, "name"]), 5)
     have = "has" if young == 1 else "have"
-    return [f"{plural(young, 'region')} {have} little history or none: level and shape are borrowed from others."]
+    what = (
+        f"{plural(young, 'region')} ({named}) {have} little history or none: level and shape are borrowed from others."
+    )
+    return [f"{what} Days that they did not have a week before are in no comparison with it."]
 
 
 def _came(data: ReportData) -> list[str]:

@@ -95,18 +95,19 @@ def _borrowers(donors: Donors, days: Integers, ways: Mapping[str, object]) -> It
 
 
 def _told(some: Borrowers, way: Way) -> dict[str, Any]:
-    """What a reader wants to know of each region: its days, level, the borrowed share of it, and from whom."""
+    """What a reader wants to know of each region: its days, level, the borrowed share of it, from whom."""
     names, made, weights = some.donors.panel.manifest.regions, some.by(way), some.weights(way.kind)
+    first = np.argsort(-weights, axis=1, kind="stable")[:, :NAMED]
     return {
         names[place]: {
             "days": some.n,
             "level": float(made.level[b]),
             "borrowed_share": float(made.borrowed[b]),
+            "from": way.kind,
             "donors": {
-                names[some.donors.index[m]]: round(float(weights[b, m]), 4)
-                for m in np.argsort(-weights[b], kind="stable")[:NAMED]
-                if weights[b, m] > 0
+                names[some.donors.index[m]]: round(float(weights[b, m]), 4) for m in first[b] if weights[b, m] > 0
             },
+            "other_donors": int((weights[b] > 0).sum() - (weights[b, first[b]] > 0).sum()),
         }
         for b, place in enumerate(some.index)
     }
