@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from stspark.names import ALL_REGIONS
+from stspark.names import ALL_REGIONS, BORROWED
 from stspark.report.data import WEEKS, ReportData, RunFacts, of_region, rows_of
 from stspark.report.fan import Band, Story, drawn_bands, fan, small_fan
 from stspark.report.markup import Html, join, tag
@@ -187,6 +187,12 @@ def _interval(row: Any, band: Band | None) -> str:
     return f"{number(getattr(row, band.low))} to {number(getattr(row, band.high))}"
 
 
+def _borrowed(rows: list[Any]) -> str:
+    """What the mark of a region with little history means, where one is shown."""
+    marked = any(row.champion == BORROWED for row in rows)
+    return " borrowed: little history or none, level and shape are those of other regions." if marked else ""
+
+
 def _overview(data: ReportData, stories: dict[str, Story]) -> Html:
     rows = rows_of(data.shown)
     left_out = data.totals.regions - len(rows)
@@ -198,6 +204,7 @@ def _overview(data: ReportData, stories: dict[str, Story]) -> Html:
                 "span",
                 tag("b", row.name),
                 tag("span", "▲ worse", class_="worse") if loses(row) else None,
+                tag("span", "borrowed", class_="muted") if row.champion == BORROWED else None,
                 class_="row",
             ),
             small_fan(stories[row.region]),
@@ -216,9 +223,9 @@ def _overview(data: ReportData, stories: dict[str, Story]) -> Html:
         tag("h3", "All regions at a glance"),
         tag(
             "p",
-            f"Largest first, each on its own scale: the last {WEEKS} weeks and the forecast with its intervals; "
+            f"Largest so far first, each on its own scale: the last {WEEKS} weeks and the forecast with its intervals; "
             f"below, the sum of the coming days and its change on {data.facts.before}. ▲ worse: "
-            f"the chosen models lost to the seasonal naive in the back-tests.{said}",
+            f"the chosen models lost to the seasonal naive in the back-tests.{_borrowed(rows)}{said}",
             class_="muted",
         ),
         tag("div", *cells, class_="cells"),
