@@ -13,7 +13,7 @@ from stspark.fleet import results, spread
 from stspark.fleet.retry import staged_fleet
 from stspark.global_model import score_globals
 from stspark.job import Job, run_job
-from stspark.names import NAIVE
+from stspark.names import BORROWED, NAIVE
 from stspark.staging import staged
 
 
@@ -38,9 +38,10 @@ def main(job: Job) -> None:
         forecasts = results.to_forecasts(finished.where("kind = 'forecast'"), run.as_of, run.run_id)
         store.replace("forecasts", forecasts, f"run_id = '{run.run_id}'")
     job.summary["forecasts"] = results.describe_forecasts(store.read("forecasts"), run.run_id)
-    if borrowed := results.describe_borrowed(store.read("forecasts"), run.run_id):
+    young = any(model.name == BORROWED for model in settings.models)
+    if young and (borrowed := results.describe_borrowed(store.read("forecasts"), run.run_id)):
         job.summary["borrowed"] = borrowed
-    if missing := results.unforecast(frame, store.read("forecasts"), run.run_id):
+    if opening and (missing := results.unforecast(frame, store.read("forecasts"), run.run_id)):
         job.summary["no forecast"] = missing
 
 

@@ -71,8 +71,17 @@ def prepare(panel: Snapshot, second: Floats | None = None) -> Prepared:
         scale.append(size)
     alive = panel.alive[-1]
     weights = standardised(panel.weights * alive * alive[:, None])
-    floor = not bool((panel.y[panel.observed] < 0.0).any())
-    return Prepared(np.stack(z), np.stack(scale), _known(panel), usable, alive, weights, floor)
+    return Prepared(np.stack(z), np.stack(scale), _known(panel), usable, alive, weights, never_negative(panel))
+
+
+def never_negative(panel: Snapshot) -> bool:
+    """Whether the target never was below zero."""
+    return not bool((panel.y[panel.observed] < 0.0).any())
+
+
+def short_season(panel: Snapshot) -> int:
+    """Days in the season; 1 where it is longer than a month and its places are too many to tell apart."""
+    return panel.manifest.season if 1 < panel.manifest.season <= 31 else 1
 
 
 def standardised(weights: Floats) -> Floats:
@@ -105,7 +114,7 @@ def _known(panel: Snapshot) -> Floats:
     """[T + H, R, K]: place in the season (all but one, where the season is short), standardised covariates."""
     manifest, days = panel.manifest, len(panel.y)
     span = days + manifest.horizon
-    season = manifest.season if 1 < manifest.season <= 31 else 1
+    season = short_season(panel)
     dummies = np.eye(season)[np.arange(span) % season][:, 1:]
     places = np.broadcast_to(dummies[:, None, :], (span, panel.y.shape[1], season - 1))
     covariates = np.full((span, panel.y.shape[1], len(manifest.covariates)), np.nan)

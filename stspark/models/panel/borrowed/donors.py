@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stspark.models.base import Floats
-from stspark.models.panel.prepared import standardised
+from stspark.models.panel.prepared import short_season, standardised
 from stspark.snapshot import Bools, Integers, Snapshot
 
 NEIGHBOURS, PARENT, ALIKE, ALL, BLEND = "neighbours", "parent", "alike", "all", "blend"
@@ -28,8 +28,7 @@ class Donors:
     @property
     def season(self) -> int:
         """Days in the season that is lent; a longer one than a month has no place in the window."""
-        season = self.panel.manifest.season
-        return season if 1 < season <= 31 else 1
+        return short_season(self.panel)
 
     @property
     def days(self) -> Floats:
@@ -81,8 +80,7 @@ class Donors:
 
 def window_of(panel: Snapshot) -> int:
     """Days of a donor that are lent: eight weeks, four seasons where they are longer."""
-    season = panel.manifest.season
-    return max(WINDOW, 4 * season if season <= 31 else 0)
+    return max(WINDOW, 4 * short_season(panel))
 
 
 def lenders(panel: Snapshot) -> Donors:

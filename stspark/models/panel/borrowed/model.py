@@ -15,8 +15,9 @@ import numpy as np
 from stspark.models.base import Floats, Parameters
 from stspark.models.panel.base import TooLittle
 from stspark.models.panel.borrowed.donors import WINDOW, Donors, lenders
-from stspark.models.panel.borrowed.rehearse import Borrowers, Way, nearest_age, never_negative, rehearse
+from stspark.models.panel.borrowed.rehearse import Borrowers, Way, nearest_age, rehearse
 from stspark.models.panel.order import by_name
+from stspark.models.panel.prepared import never_negative
 from stspark.snapshot import Bools, Integers, Snapshot
 
 SHARES = (np.arange(199) + 0.5) / 199

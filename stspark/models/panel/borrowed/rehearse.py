@@ -15,6 +15,7 @@ import numpy as np
 from stspark.models.base import Floats
 from stspark.models.panel.borrowed.donors import ALIKE, BLEND, KINDS, Donors, lenders, window_of
 from stspark.models.panel.borrowed.lend import Lent, Made, Trust, forecast, lend
+from stspark.models.panel.prepared import never_negative
 from stspark.snapshot import Bools, Integers, Snapshot
 
 REHEARSALS, APART = 4, 7
@@ -106,11 +107,6 @@ class Borrowers:
                 lent = self.lent(weights, flat=flat)
                 for trust in itertools.starmap(Trust, itertools.product(level_days, season_weeks)):
                     yield Way(kind, flat, trust), self.made(lent, trust)
-
-
-def never_negative(panel: Snapshot) -> bool:
-    """Whether the target never was below zero."""
-    return not bool((panel.y[panel.observed] < 0.0).any())
 
 
 def nearest_age(days: int) -> int:
