@@ -134,7 +134,9 @@ def _scored(task: PanelTask, position: int, snapshot: Snapshot) -> Attempt:
     try:
         attempt.parameters = json.loads(task.stored(position, cutoff).read_text())
         with time_limit(task.fit_seconds):
-            score(task.build(position), snapshot.known_on(cutoff), attempt)
+            model = task.build(position)
+            attempt.partial = is_partial(model)
+            score(model, snapshot.known_on(cutoff), attempt)
     except (Exception, FitTimeout) as error:  # noqa: BLE001  a model that cannot score costs only itself, and the row says so
         attempt.status, attempt.error = "failed", f"{error!r} when scoring"
     return attempt
@@ -142,7 +144,7 @@ def _scored(task: PanelTask, position: int, snapshot: Snapshot) -> Attempt:
 
 def _rows(task: PanelTask, position: int, attempt: Attempt, snapshot: Snapshot) -> pd.DataFrame:
     """An attempt as rows of `output_schema`."""
-    manifest, stands_in = snapshot.manifest, not is_partial(task.build(position))
+    manifest = snapshot.manifest
     columns = output_schema(manifest.quantiles).fieldNames()
     values = ["y_hat", *map(quantile_column, manifest.quantiles)]
     made = attempt.parameters is not None
@@ -154,7 +156,7 @@ def _rows(task: PanelTask, position: int, attempt: Attempt, snapshot: Snapshot) 
         "cutoff": attempt.cutoff,
         "status": attempt.status,
         "error": attempt.error,
-        "fallback_used": NAIVE if attempt.status != "ok" and stands_in else None,
+        "fallback_used": None if attempt.status == "ok" or attempt.partial else NAIVE,
         "fit_seconds": attempt.seconds,
         "n_fits": attempt.fits,
         "fit_kind": None,

@@ -21,7 +21,7 @@ class Attempt:
     """What became of one cutoff.
 
     values: [R, H, 1 + Q], NaN where a region has not started or its forecast is not sound; None = no forecast at all.
-    parameters: of the forecast that was made, None where there is none.
+    parameters: of the forecast that was made, None where there is none. partial: the model is for some regions only.
     """
 
     cutoff: date
@@ -31,6 +31,7 @@ class Attempt:
     error: str | None = None
     seconds: float = 0.0
     fits: int = 0
+    partial: bool = False
 
 
 def run_cutoffs(model: PanelForecaster, snapshot: Snapshot, cutoffs: Sequence[date], fit_seconds: int) -> list[Attempt]:
@@ -42,7 +43,7 @@ def run_cutoffs(model: PanelForecaster, snapshot: Snapshot, cutoffs: Sequence[da
     attempts: list[Attempt] = []
     kept: Parameters | None = None
     for cutoff in cutoffs:
-        attempt, begun = Attempt(cutoff), time.monotonic()
+        attempt, begun = Attempt(cutoff, partial=is_partial(model)), time.monotonic()
         try:
             with time_limit(fit_seconds):
                 _forecast(model, snapshot.known_on(cutoff), attempt, kept if model.carries_forward else None)

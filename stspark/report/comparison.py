@@ -84,7 +84,7 @@ def _row(data: ReportData, model: str) -> Html:
     return tag("tr", *cells, class_={CHAMPION: "champion", NAIVE: "naive"}.get(model))
 
 
-def _name(model: str, days: Mapping[str, int]) -> Html:
+def _name(model: str, days: Mapping[str, float]) -> Html:
     """days: region-days by model, where this one is not for all of them."""
     said = {CHAMPION: " the chosen model of each region", NAIVE: " the yardstick"}.get(model)
     if days:

@@ -133,15 +133,16 @@ class ReportData:
 
     def metric(self, metric: str, horizon: int = 0, source: str = "backtest") -> dict[str, float]:
         """model -> value of a metric over all regions."""
+        return self._over_all("value", metric, horizon, source)
+
+    def judged_days(self) -> dict[str, float]:
+        """model -> region-days of the back-tests that its errors are of."""
+        return self._over_all("n", "wape", 0, "backtest")
+
+    def _over_all(self, column: str, metric: str, horizon: int, source: str) -> dict[str, float]:
         rows = self.metrics
         mine = rows[(rows["metric"] == metric) & (rows["horizon"] == horizon) & (rows["source"] == source)]
-        return dict(zip(mine["model"], mine["value"].astype(float), strict=True))
-
-    def judged_days(self) -> dict[str, int]:
-        """model -> region-days of the back-tests that its errors are of."""
-        rows = self.metrics
-        mine = rows[(rows["metric"] == "wape") & (rows["horizon"] == 0) & (rows["source"] == "backtest")]
-        return dict(zip(mine["model"], mine["n"].astype(int), strict=True))
+        return dict(zip(mine["model"], mine[column].astype(float), strict=True))
 
     def partial_models(self) -> set[str]:
         """Models for some regions only: their errors are of fewer days than the naive's, and not comparable."""
