@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from stspark.errors import InputError
 from stspark.global_model import snapshot_folder
 from stspark.models.deep.attribution import attribute
-from stspark.models.deep.checkpoint import load_checkpoint
+from stspark.models.deep.checkpoint import load_checkpoint, trained_parts
 from stspark.models.deep.registry import NETWORKS
 from stspark.session import slots
 from stspark.snapshot import load_manifest, load_snapshot, local_path
@@ -48,24 +48,27 @@ def trained_networks(job: Job, run: Run) -> dict[str, str]:
 def _of_network(job: Job, run: Run, model: str, checkpoints: str) -> DataFrame:
     folder, cutoff = local_path(checkpoints), run.as_of
     panel = str(local_path(snapshot_folder(job, run)))
-    regions = len(load_manifest(panel).regions)
+    count = len(load_manifest(panel).regions)
+    parts = [(part, part.indices(count)) for part in trained_parts(folder, cutoff)]
+    wanted = [(part, region) for part, (first, end, _) in parts for region in range(end - first)]
 
     def of_regions(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import pandas as pd
         import torch
 
         torch.set_num_threads(1)
-        snapshot = load_snapshot(panel)
-        network, scaler = load_checkpoint(folder, snapshot, cutoff)
-        known = snapshot.known_on(cutoff)
+        seen: slice | None = None
         for batch in batches:
-            for region in batch["id"]:
+            for position in batch["id"]:
+                part, region = wanted[position]
+                if part != seen:
+                    known, seen = load_snapshot(panel, part).known_on(cutoff), part
+                    network, scaler = load_checkpoint(folder, known, cutoff)
                 if known.alive[-1, region]:
-                    rows = pd.DataFrame([asdict(part) for part in attribute(network, known, scaler, int(region))])
-                    rows.insert(0, "region", snapshot.manifest.regions[region])
+                    rows = pd.DataFrame([asdict(part) for part in attribute(network, known, scaler, region)])
+                    rows.insert(0, "region", known.manifest.regions[region])
                     yield rows.rename(columns={"error": "completeness_error"})
 
-    tasks = min(regions, slots(job.spark))
-    made = job.spark.range(0, regions, 1, tasks).mapInPandas(of_regions, SCHEMA)
+    made = job.spark.range(0, len(wanted), 1, min(len(wanted), slots(job.spark))).mapInPandas(of_regions, SCHEMA)
     error = F.when(~F.isnan("completeness_error"), F.col("completeness_error"))
     return made.withColumns({"model": F.lit(model), "completeness_error": error})

@@ -1,7 +1,8 @@
 """The dense region × day snapshot that Spark writes once and every training rank reads without Spark.
 
-A folder: `panel/*.parquet` (long rows, written by the executors) and `manifest.json` (written last, by
-rename, so a folder with a manifest is complete). It must lie where driver and executors see the same files.
+A folder: `panel/shard=K/*.parquet` (long rows of SHARD regions each, written by the executors) and `manifest.json`
+(written last, by rename, so a folder with a manifest is complete). It must lie where driver and executors see the same
+files. Who needs some of the regions only reads no more than those.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -32,6 +34,10 @@ Integers = NDArray[np.int64]
 
 FORMAT = 1
 PANEL_COLUMNS = ("region_index", "date_index", "y", "observed")
+WHOLE = slice(None)
+"""All regions."""
+SHARD = 250
+"""Regions whose rows lie together in one folder."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,17 @@ class Manifest:
             span = f"{self.first_date} .. {self.day(self.n_history - 1)}"
             raise InputError(f"cutoff {cutoff}", f"is outside the history {span}", "choose a day within it")
         return count
+
+    def of(self, part: slice) -> Manifest:
+        """Return the manifest of the regions of `part` alone; edges that leave it are left out."""
+        if part == WHOLE:
+            return self
+        first, end, _ = part.indices(len(self.regions))
+        names = self.regions[first:end]
+        edges = ((i - first, j - first, w) for i, j, w in self.edges if first <= i < end and first <= j < end)
+        parents = {name: self.parents[name] for name in names if name in self.parents}
+        opening = tuple(name for name in self.opening if name in set(names))
+        return replace(self, regions=names, edges=tuple(edges), parents=parents, opening=opening)
 
     def to_json(self) -> str:
         """Return the manifest as JSON text, dates in ISO form."""
@@ -124,6 +141,25 @@ class Snapshot:
         )
 
 
+def cut(regions: int, most: int, ranks: int) -> list[slice]:
+    """Equal parts of at most `most` regions (0: all in one), as many for each of the ranks.
+
+    Where there are not as many regions as that takes, the parts are as small as each rank can have one of.
+    """
+    if not most or regions <= most:
+        return [WHOLE]
+    rounds = min(-(-regions // (most * ranks)), regions // ranks)
+    return split(regions, max(rounds * ranks, 1))
+
+
+def split(regions: int, count: int) -> list[slice]:
+    """`count` parts of the regions, in their order, whose sizes differ by one at most."""
+    if count == 1:
+        return [WHOLE]
+    ends = [regions * k // count for k in range(count + 1)]
+    return [slice(first, end) for first, end in pairwise(ends)]
+
+
 def local_path(path: str) -> Path:
     """Return a plain path or file: URI as a Path; raise EnvironmentMistake for any other file system."""
     parts = urlsplit(path)
@@ -148,11 +184,15 @@ def write_snapshot(frame: DataFrame, manifest: Manifest, path: str) -> None:
     y may be null only in the calendar rows after the history; rows need no order, and a region has none
     before its first day. An older snapshot at `path` is replaced.
     """
+    from pyspark.sql import functions as F
+
     folder = local_path(path)
     (folder / "manifest.json").unlink(missing_ok=True)
     shutil.rmtree(folder / "panel", ignore_errors=True)
     panel = frame.select(*PANEL_COLUMNS, *manifest.covariates, *manifest.past_only)
-    panel.write.mode("overwrite").parquet((folder / "panel").as_uri())
+    shard = (F.col("region_index") / SHARD).cast("int").alias("shard")
+    by_shard = panel.select("*", shard).repartition("shard").write.mode("overwrite").partitionBy("shard")
+    by_shard.parquet((folder / "panel").as_uri())
     write_atomically(folder / "manifest.json", manifest.to_json().encode())
 
 
@@ -165,17 +205,23 @@ def load_manifest(path: str) -> Manifest:
         raise InputError(str(file.parent), "holds no finished snapshot", "run the train job again") from error
 
 
-def load_snapshot(path: str) -> Snapshot:
-    """Read a snapshot folder into arrays, without Spark; raise InputError where it is not usable."""
+def load_snapshot(path: str, part: slice = WHOLE) -> Snapshot:
+    """Read a snapshot folder into arrays, without Spark; raise InputError where it is not usable.
+
+    part: only these regions (indices without a step); their neighbours elsewhere are left out.
+    """
     folder, manifest = local_path(path), load_manifest(path)
     columns = [*PANEL_COLUMNS, *manifest.covariates, *manifest.past_only]
-    table = pq.read_table(folder / "panel", columns=columns)
-    return _to_arrays(manifest, table, str(folder))
+    first, end, _ = part.indices(len(manifest.regions))
+    rows = None if part == WHOLE else [("region_index", ">=", first), ("region_index", "<", end)]
+    table = pq.read_table(folder / "panel", columns=columns, filters=rows)
+    return _to_arrays(manifest.of(part), table, first, str(folder))
 
 
-def _to_arrays(manifest: Manifest, table: pa.Table, where: str) -> Snapshot:
+def _to_arrays(manifest: Manifest, table: pa.Table, first_region: int, where: str) -> Snapshot:
     shape = (manifest.n_total, len(manifest.regions))
     day, region = (table[name].to_numpy().astype(np.int64) for name in ("date_index", "region_index"))
+    region = region - first_region
     _check_rows(day, region, shape, where)
     y = _dense(table["y"], day, region, shape)
     present = np.zeros(shape, dtype=np.bool_)
@@ -202,7 +248,7 @@ def _to_arrays(manifest: Manifest, table: pa.Table, where: str) -> Snapshot:
         seen[past] & alive,
         alive,
         covariates,
-        _weights(manifest),
+        weights_of(manifest),
         further[past],
     )
 
@@ -222,7 +268,7 @@ def _check_rows(day: Integers, region: Integers, shape: tuple[int, int], where: 
         raise InputError(where, "a region has two rows for one day", "write one row per region and day")
 
 
-def _weights(manifest: Manifest) -> Floats:
+def weights_of(manifest: Manifest) -> Floats:
     """[R, R], rows standardised (again, where the panel lacks some neighbours)."""
     weights = np.zeros((len(manifest.regions), len(manifest.regions)))
     for i, j, w in manifest.edges:

@@ -11,7 +11,7 @@ from test_stcnn import DAYS, FIRST, HORIZON, QUANTILES, REGIONS, a_network, cuto
 from stspark.errors import ConfigError
 from stspark.models.deep.checkpoint import load_checkpoint, predict
 from stspark.models.deep.forecast import forecast
-from stspark.models.deep.network import Shape
+from stspark.models.deep.network import Shape, by_region
 from stspark.models.deep.newcomers import settle_newcomers
 from stspark.models.deep.registry import NETWORKS, build_ensemble
 from stspark.models.deep.stcnn import STCNN, STCNNConfig
@@ -140,7 +140,7 @@ def test_it_does_not_depend_on_the_order_of_regions(seed, build, config):
         torch.nn.init.normal_(parameter, std=0.3)
     moved = build(shape, config, weights[order][:, order])
     moved.load_state_dict(network.state_dict())
-    for parameter in moved.by_region():
+    for parameter in by_region(moved).values():
         parameter.data.copy_(parameter.data[order])
     past = torch.randn(1, shape.past, network.context + 4, 5)
     known, base = torch.randn(1, 4 + HORIZON - 1, 5, shape.known), torch.randn(1, 4, HORIZON, 5)
@@ -182,7 +182,7 @@ def test_what_is_switched_off_has_no_parameters():
     shape = Shape(5, 6, 3, HORIZON, (0.5,), calendar=1)
     off = STCNNConfig(embedding=0, nodes=0, neighbours=False, fusion=False, covariates=False)
     network = STCNN(shape, off, torch.eye(5))
-    assert sum(parameter.numel() for parameter in network.by_region()) == 0
+    assert sum(parameter.numel() for parameter in by_region(network).values()) == 0
     known = torch.randn(1, HORIZON, 5, 3)
     other = torch.cat([known[..., :1], torch.randn(1, HORIZON, 5, 2)], dim=3)
     past, base = torch.randn(1, 6, off.context + 1, 5), torch.randn(1, 1, HORIZON, 5)
@@ -195,7 +195,7 @@ def test_a_region_that_was_never_seen_takes_its_neighbours_embedding():
     early = made.known_on(FIRST + timedelta(days=50))  # region C starts on day 60; its neighbours are B and D
     network = a_network(early, "stcnn", seeds=1)
     inputs = make_inputs(early, fit_scaler(early))
-    settle_newcomers(network, inputs, early.weights)
+    settle_newcomers(network, inputs, torch.from_numpy(early.weights).float())
     rows = network.members[0].region()
     torch.testing.assert_close(rows[2], (rows[1] + rows[3]) / 2)
 

@@ -14,10 +14,10 @@ import torch
 
 from stspark import global_model
 from stspark.errors import EnvironmentMistake, InputError
-from stspark.models.deep.checkpoint import load_checkpoint
+from stspark.models.deep.checkpoint import load_checkpoint, trained_parts
 from stspark.models.deep.stcnn import STCNNConfig
 from stspark.settings import Model
-from stspark.snapshot import Manifest, load_snapshot, write_snapshot
+from stspark.snapshot import WHOLE, Manifest, load_snapshot, write_snapshot
 from stspark.training import launch as starting
 from stspark.training import train as training
 from stspark.training.launch import Place, choose_place, find_failure
@@ -185,6 +185,19 @@ def test_barrier_stage_and_driver_train_to_the_same_bits(spark, snapshot_path, t
 
 
 @pytest.mark.spark
+@pytest.mark.slow
+def test_two_ranks_take_a_part_of_the_regions_each(spark, snapshot_path, tmp_path):
+    """North; south and late: each rank reads its own, the weights are common, and each part is scored by itself."""
+    config = replace(TINY, regions_at_once=1)
+    result = training.train(spark, snapshot_path, str(tmp_path), config, CUTOFFS)
+    assert trained_parts(Path(result.checkpoints), CUTOFFS[0]) == [slice(0, 1), slice(1, 3)]
+    made = training.score(spark, snapshot_path, result.checkpoints, CUTOFFS).toPandas()
+    assert made.groupby("cutoff")["region"].nunique().tolist() == [2, 3]  # late opens between the two
+    assert len(made) == 5 * HORIZON
+    assert np.isfinite(made["y_hat"]).all()
+
+
+@pytest.mark.spark
 def test_a_failing_ranks_traceback_is_shown(spark, snapshot_path, tmp_path):
     broken = replace(TINY, network=STCNNConfig(channels=4, embedding=-1))
     with pytest.raises(training.TrainingFailed, match=r"(?s)rank-\d failed .*negative dimension"):
@@ -200,6 +213,7 @@ def test_a_network_that_returns_nonsense_for_a_region_leaves_the_naives_forecast
     made = np.full((len(REGIONS), HORIZON, 3), 10.0)
     made[1] = value
     monkeypatch.setattr(training, "predict", lambda folder, snapshot, cutoff: made)
+    monkeypatch.setattr(training, "trained_parts", lambda folder, cutoff: [WHOLE])
     monkeypatch.setattr(training, "train", lambda *_: SimpleNamespace(to_json=lambda: "{}"))
     monkeypatch.setattr(global_model, "snapshot_folder", lambda *_: snapshot_path)
     monkeypatch.setattr(global_model, "training_config", lambda *_: TINY)

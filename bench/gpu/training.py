@@ -16,9 +16,9 @@ from bench.gpu.device import seconds_a_step
 from bench.gpu.panels import line_panel
 from bench.networks import config as training_config
 from stspark.models.deep.registry import Ensemble, build_ensemble
-from stspark.models.deep.windows import fit_scaler, make_inputs
 from stspark.snapshot import Snapshot
 from stspark.training.fit import Batches, Fit, Origins, Stage, rising_and_falling
+from stspark.training.parts import Panel, Regions
 from stspark.training.plan import TrainingConfig
 from stspark.training.rank import Rank
 from stspark.training.state import Keeper
@@ -57,8 +57,9 @@ def prepared(snapshot: Snapshot, options: Row, device: torch.device, fits: type[
     torch.manual_seed(0)
     config: TrainingConfig = training_config(dict(options))
     network = build_ensemble(config.name, config.network, config.seeds, snapshot.manifest, snapshot.weights)
-    inputs = make_inputs(snapshot, fit_scaler(snapshot))
-    return fits(inputs.to(device), config, Rank(0, 1, device), (0, len(snapshot.y))), network.to(device)
+    manifest = snapshot.manifest
+    panel = Panel(Regions.of(snapshot), manifest.day(manifest.n_history - 1), device)
+    return fits(panel, config, Rank(0, 1, device), (0, panel.days)), network.to(device)
 
 
 def speed(snapshot: Snapshot, options: Row, device: torch.device, seconds: float) -> Row:

@@ -6,7 +6,7 @@ All that is random is seeded by cutoff, epoch and rank, so that an epoch can be 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from stspark.models.deep.network import pinball
 from stspark.models.deep.registry import Ensemble
 from stspark.models.deep.windows import Inputs
+from stspark.training.parts import Panel, Share
 from stspark.training.plan import TrainingConfig
 from stspark.training.rank import Rank
 from stspark.training.state import Keeper, Progress
@@ -51,11 +52,18 @@ class Origins:
 
 @dataclass
 class Batches:
-    """This rank's share of an epoch: [steps, B] first days of windows of `width` origins; a seed for the rest."""
+    """This rank's share of an epoch: [steps, B] first days of windows of `width` origins, for each part of the regions
+    in turn; a seed for the rest."""
 
     mine: Any
     width: int
     seed: int
+    parts: Any = (0,)
+
+    @property
+    def steps(self) -> int:
+        """Of the optimiser."""
+        return len(self.mine) * len(self.parts)
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class Stage:
 class Fit:
     """What one cutoff is trained with; `seeds` name it."""
 
-    inputs: Inputs
+    panel: Panel
     config: TrainingConfig
     rank: Rank
     seeds: tuple[int, int]
@@ -79,7 +87,7 @@ class Fit:
     def run(self, network: Ensemble, stage: Stage, keeper: Keeper, say: Say) -> Progress:
         """Train `network` in place for the stage's epochs, or until held-out days no longer gain from it."""
         train, held = self._split(stage.hold_out)
-        steps = stage.epochs * len(self._batches(0, train).mine)
+        steps = stage.epochs * self._batches(0, train).steps
         optimiser, schedule = rising_and_falling(network, stage.rate, self.config.weight_decay, steps)
         progress = keeper.restore(network, optimiser, schedule)
         model = self._prepared(network)
@@ -88,7 +96,7 @@ class Fit:
             progress.epoch += 1
             if held is not None:
                 progress.note(self._validate(network, held), network)
-            say(progress.epoch, progress.loss, (train.last - train.first + 1) * self.inputs.a.shape[1])
+            say(progress.epoch, progress.loss, (train.last - train.first + 1) * self.panel.size)
             keeper.save(progress, network, optimiser, schedule)
         if progress.best_weights:
             network.load_state_dict(progress.best_weights)
@@ -99,7 +107,12 @@ class Fit:
         compiled = self.rank.device.type == "cuda" and self.config.compile
         members: Any = [torch.compile(member) for member in network.members] if compiled else None
         model: nn.Module = Ensemble(members) if compiled else network
-        return DistributedDataParallel(model, process_group=self.rank.gradients) if self.rank.world > 1 else model
+        if self.rank.world == 1:
+            return model
+        # The neighbours' weights belong to the part that a rank looks at: they are not to be made equal.
+        own = [name for name, _ in model.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, own)  # type: ignore[no-untyped-call]
+        return DistributedDataParallel(model, process_group=self.rank.gradients)
 
     def _tired(self, progress: Progress) -> bool:
         return bool(progress.best_weights) and progress.epoch - progress.best_epoch >= self.config.patience
@@ -111,8 +124,9 @@ class Fit:
         torch.manual_seed(batches.seed)  # dropout
         members = network.members
         total = torch.zeros((), dtype=torch.float64, device=self.rank.device)  # read once: a GPU need not wait
-        for starts in batches.mine:
-            predicted, residual, mask = self._predict(model, network.context, starts, batches.width)
+        for share, starts in ((share, s) for share in self._seen(network, batches.parts) for s in batches.mine):
+            given = share.inputs, starts, batches.width
+            predicted, residual, mask = self._predict(model, given, network.context)
             value = pinball(residual, mask, predicted, network.shape.levels)
             optimiser.zero_grad()
             own = len(members) * value  # each member learns as if it were alone
@@ -122,13 +136,22 @@ class Fit:
             optimiser.step()
             schedule.step()
             total += value.detach()
-        return self.rank.average(float(total) / len(batches.mine))
+        return self.rank.average(float(total) / batches.steps)
 
-    def _predict(self, model: nn.Module, context: int, starts: Any, width: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Of windows of `width` origins: forecasts [S, B, T, H, R, Q], what came and its mask [B, T, H, R]."""
-        windows = [self.inputs.window(int(s), width, context) for s in starts]
+    def _seen(self, network: Ensemble, parts: Any) -> Iterator[Share]:
+        """The parts one after the other; the network looks at the one that is given out."""
+        for part in parts:
+            share = self.panel.share(int(part))
+            network.look_at(share.part, share.weights)
+            yield share
+
+    def _predict(self, model: nn.Module, given: tuple[Inputs, Any, int], context: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of windows of origins, (inputs, first days, width): forecasts [S, B, T, H, R, Q], what came and its mask
+        [B, T, H, R]."""
+        inputs, starts, width = given
+        windows = [inputs.window(int(s), width, context) for s in starts]
         past, known, base = (torch.stack(parts) for parts in zip(*windows, strict=True))
-        pairs = [self.inputs.targets(int(s), width) for s in starts]
+        pairs = [inputs.targets(int(s), width) for s in starts]
         residual, mask = (torch.stack(parts) for parts in zip(*pairs, strict=True))
         with self._precision():
             predicted: Tensor = model(past, known, base)
@@ -142,26 +165,35 @@ class Fit:
     def _validate(self, network: Ensemble, held: Origins) -> float:
         """Mean loss of the ensemble's average forecast on held-out origins, over all ranks."""
         network.eval()
-        starts = held.starts()
-        mine = np.resize(starts, -(-len(starts) // self.rank.world) * self.rank.world)[
-            self.rank.index :: self.rank.world
-        ]
+        starts, (index, ranks) = held.starts(), self._sharing
+        mine = np.resize(starts, -(-len(starts) // ranks) * ranks)[index::ranks]
+        losses = []
         with torch.no_grad():
-            predicted, residual, mask = self._predict(network, network.context, mine, held.width)
-            loss = pinball(residual, mask, predicted.mean(0), network.shape.levels)
-        return self.rank.average(float(loss))
+            for share in self._seen(network, self._parts(np.arange(self.panel.parts))):
+                predicted, residual, mask = self._predict(network, (share.inputs, mine, held.width), network.context)
+                losses.append(float(pinball(residual, mask, predicted.mean(0), network.shape.levels)))
+        return self.rank.average(sum(losses) / len(losses))
+
+    @property
+    def _sharing(self) -> tuple[int, int]:
+        """This rank and how many share the windows: none where each has parts of the regions to itself."""
+        return (0, 1) if self.panel.parts > 1 else (self.rank.index, self.rank.world)
+
+    def _parts(self, order: Any) -> Any:
+        """This rank's of the parts in `order`."""
+        return order[self.rank.index :: self.rank.world] if self.panel.parts > 1 else order
 
     def _span(self) -> Origins:
         """All origins: after a season where there is more, and a horizon before the cutoff."""
-        last = self.inputs.days - 1 - self.inputs.horizon
+        last = self.panel.days - 1 - self.panel.horizon
         if last < 0:
-            raise ValueError(f"{self.inputs.days} days before the first cutoff, the horizon needs more")
-        return Origins(min(self.inputs.period, last), last, self.config.window)
+            raise ValueError(f"{self.panel.days} days before the first cutoff, the horizon needs more")
+        return Origins(min(self.panel.period, last), last, self.config.window)
 
     def _split(self, hold_out: bool) -> tuple[Origins, Origins | None]:
         """Origins to train on, and the later ones held out: none of the former's target days is one of theirs."""
         span = self._span()
-        last = span.last - self.config.validation - self.inputs.horizon + 1
+        last = span.last - self.config.validation - self.panel.horizon + 1
         too_short = last - span.first < 3 * self.config.validation
         if not hold_out or too_short:
             return span, None
@@ -169,14 +201,16 @@ class Fit:
         return Origins(span.first, last, span.window), held
 
     def _batches(self, epoch: int, origins: Origins) -> Batches:
-        """All origins in random order, newly cut each epoch."""
+        """All origins in random order, newly cut each epoch; the parts of the regions in random order."""
+        index, ranks = self._sharing
         order = np.random.default_rng([*self.seeds, epoch])
         starts = origins.starts(int(order.integers(origins.width)))
-        size = -(-self.config.batch // self.rank.world) * self.rank.world
+        size = -(-self.config.batch // self.rank.world) * ranks
         steps = -(-len(starts) // size)
         windows = np.resize(order.permutation(starts), (steps, size))
         seed = np.random.SeedSequence([*self.seeds, self.rank.index, epoch]).generate_state(1)[0]
-        return Batches(windows[:, self.rank.index :: self.rank.world], origins.width, int(seed))
+        parts = self._parts(order.permutation(self.panel.parts))
+        return Batches(windows[:, index::ranks], origins.width, int(seed), parts)
 
 
 def rising_and_falling(network: nn.Module, rate: float, decay: float, steps: int) -> tuple[Any, Any]:

@@ -17,14 +17,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from stspark.models.deep.checkpoint import TrainedWith, load_checkpoint, save_checkpoint
+from stspark.models.deep.checkpoint import TrainedWith, load_weights, save_checkpoint
 from stspark.models.deep.newcomers import settle_newcomers
 from stspark.models.deep.pretrained import begin_from_pretrained, freeze_encoders
 from stspark.models.deep.registry import Ensemble, build_ensemble
 from stspark.models.deep.warm_start import begin_from, latest_checkpoint
-from stspark.models.deep.windows import fit_scaler, make_inputs
-from stspark.snapshot import Snapshot, load_snapshot, write_atomically
+from stspark.snapshot import load_manifest, weights_of, write_atomically
 from stspark.training.fit import Fit, Say, Stage
+from stspark.training.parts import Panel, Regions
 from stspark.training.plan import Launch
 from stspark.training.rank import Rank, Report, join
 from stspark.training.state import Keeper, Progress
@@ -51,46 +51,44 @@ def train_rank(launch: Launch) -> None:
 
 
 def _train(launch: Launch, rank: Rank) -> None:
-    snapshot = load_snapshot(launch.snapshot_path)
-    config, manifest = launch.config, snapshot.manifest
+    config, manifest = launch.config, load_manifest(launch.snapshot_path)
+    parts = launch.parts(manifest)
     torch.manual_seed(manifest.seed)
-    network = build_ensemble(config.name, config.network, config.seeds, manifest, snapshot.weights)
+    network = build_ensemble(config.name, config.network, config.seeds, manifest, weights_of(manifest.of(parts[0])))
     if launch.start:
-        network = load_checkpoint(launch.checkpoints, snapshot, launch.cutoffs[launch.start - 1])[0]
+        load_weights(network, launch.checkpoints, launch.cutoffs[launch.start - 1], manifest)
     elif config.warm_start:
         older = Path(config.warm_start)
-        begin_from(network, older, latest_checkpoint(older, launch.cutoffs[0]), snapshot)
+        begin_from(network, older, latest_checkpoint(older, launch.cutoffs[0]), manifest, parts)
     elif config.pretrained:
         begin_from_pretrained(network, config.pretrained)
     network.to(rank.device)
     report = Report(launch, rank)
+    regions = Regions(launch.snapshot_path, manifest, parts)
     for position in range(launch.start, len(launch.cutoffs)):
-        _train_cutoff(launch, position, snapshot, network, (rank, report))
+        _train_cutoff(launch, position, regions, network, (rank, report))
 
 
-def _train_cutoff(
-    launch: Launch, position: int, snapshot: Snapshot, network: Ensemble, by: tuple[Rank, Report]
-) -> None:
+def _train_cutoff(launch: Launch, position: int, regions: Regions, network: Ensemble, by: tuple[Rank, Report]) -> None:
     """Train `network` in place for the cutoff at `position` and leave its checkpoint."""
     rank, report = by
-    cutoff, config = launch.cutoffs[position], launch.config
-    known = snapshot.known_on(cutoff)
-    scaler = fit_scaler(known)
-    inputs = make_inputs(known, scaler)
-    key = launch.key(snapshot.manifest, position)
+    cutoff, config, manifest = launch.cutoffs[position], launch.config, regions.manifest
+    panel = Panel(regions, cutoff, rank.device)
+    key = launch.key(manifest, position)
 
     def say(epoch: int, loss: float, samples: int) -> None:
         row = {"cutoff": cutoff.isoformat(), "epoch": epoch, "epochs": launch.epochs(position), "loss": round(loss, 6)}
         report.add(row, samples)
 
-    fit = Fit(inputs.to(rank.device), config, rank, (known.manifest.seed, len(known.y)))
+    fit = Fit(panel, config, rank, (manifest.seed, panel.days))
     keeper = Keeper(launch.state, f"{key}/{rank.world}", rank.index == 0)
     done = _fit(fit, network, position, keeper, say)
-    settle_newcomers(network, inputs, snapshot.weights)
+    for share in map(panel.share, range(panel.parts)):
+        settle_newcomers(network, share.inputs, share.weights, share.part)
     if rank.index == 0:
         facts = (config.name, config.seeds, config.network)
-        how = TrainedWith(key, snapshot.manifest.data_version, done.epoch, done.loss, done.best, *facts)
-        save_checkpoint((launch.checkpoints, cutoff), network, scaler, how, snapshot.manifest)
+        how = TrainedWith(key, manifest.data_version, done.epoch, done.loss, done.best, *facts, panel.parts)
+        save_checkpoint((launch.checkpoints, cutoff), network, panel.scaler, how, manifest)
         keeper.clear()
 
 

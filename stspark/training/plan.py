@@ -7,6 +7,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from stspark import __version__
 from stspark.models.deep.checkpoint import is_finished
@@ -14,7 +17,7 @@ from stspark.models.deep.pretrained import pretrained_key
 from stspark.models.deep.registry import NetworkConfig
 from stspark.models.deep.stcnn import STCNNConfig
 from stspark.models.deep.warm_start import known_covariates, latest_checkpoint
-from stspark.snapshot import Manifest
+from stspark.snapshot import Manifest, cut
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class TrainingConfig:
     warm_start: folder of an older run's checkpoints to begin from, `fine_tune_epochs` a cutoff;
     pretrained: a transformer's checkpoint of jobs/pretrain.py to begin from: the head alone learns for
     `head_epochs`, then everything;
+    regions_at_once: more regions than this are seen in parts of at most so many, each part by one rank at a time;
+    0 sees any number at once;
     precision: bf16 (on a GPU only) or fp32; compile: torch.compile, on a GPU only.
     """
 
@@ -45,6 +50,7 @@ class TrainingConfig:
     warm_start: str = ""
     pretrained: str = ""
     head_epochs: int = 5
+    regions_at_once: Annotated[int, Field(ge=0)] = 500
     precision: str = "bf16"
     compile: bool = False
     name: str = "stcnn"
@@ -84,6 +90,10 @@ class Launch:
     def errors(self) -> Path:
         """Folder where a failing rank leaves rank-K.txt."""
         return Path(self.out) / "errors"
+
+    def parts(self, manifest: Manifest) -> list[slice]:
+        """The parts that the regions are seen in."""
+        return cut(len(manifest.regions), self.config.regions_at_once, self.config.processes)
 
     def key(self, manifest: Manifest, position: int) -> str:
         """Hash of all that decides the weights of the cutoff at `position`: data, config, cutoffs up to it."""

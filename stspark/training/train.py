@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from stspark.errors import InputError
 from stspark.fleet.panel import sound, to_rows
-from stspark.models.deep.checkpoint import predict, read_facts
+from stspark.models.deep.checkpoint import predict, read_facts, trained_parts
 from stspark.names import quantile_column
 from stspark.snapshot import load_manifest, load_snapshot, local_path
 from stspark.training.launch import Place, choose_place, find_failure, run_ranks
@@ -181,7 +181,7 @@ class _Progress:
 def score(
     spark: SparkSession, snapshot_path: str, checkpoints: str, cutoffs: Sequence[date], horizon: int | None = None
 ) -> DataFrame:
-    """Forecast from every cutoff's checkpoint on the executors, one task a cutoff.
+    """Forecast from every cutoff's checkpoint on the executors, one task a cutoff and part of the regions.
 
     horizon: days, by default (and at most) those of the snapshot. Columns: cutoff, region, date, horizon (1..),
     y_hat (the median), one column per quantile (q10 …). A region that has not started by a cutoff has no row, nor has
@@ -191,18 +191,19 @@ def score(
     quantiles = [quantile_column(q) for q in manifest.quantiles]
     panel, folder = str(local_path(snapshot_path)), local_path(checkpoints)
     days, steps = sorted(set(cutoffs)), horizon or manifest.horizon
+    wanted = [(day, part) for day in days for part in trained_parts(folder, day)]
 
     def forecast_cutoffs(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import torch
 
         torch.set_num_threads(1)  # the same sums in the same order on every machine
-        snapshot = load_snapshot(panel)
         for batch in batches:
             for position in batch["id"]:
-                known = snapshot.known_on(days[position])
-                values = sound(predict(folder, snapshot, days[position]), known)[:, :steps]
-                yield to_rows(days[position], manifest.regions, values, ["y_hat", *quantiles])
+                day, part = wanted[position]
+                snapshot = load_snapshot(panel, part)
+                values = sound(predict(folder, snapshot, day), snapshot.known_on(day))[:, :steps]
+                yield to_rows(day, snapshot.manifest.regions, values, ["y_hat", *quantiles])
 
     doubles = ", ".join(f"{name} double" for name in ["y_hat", *quantiles])
     schema = f"cutoff date, region string, date date, horizon int, {doubles}"
-    return spark.range(0, len(days), 1, len(days)).mapInPandas(forecast_cutoffs, schema)
+    return spark.range(0, len(wanted), 1, len(wanted)).mapInPandas(forecast_cutoffs, schema)

@@ -15,15 +15,17 @@ from typing import Any
 from safetensors.torch import load, save
 
 from stspark.models.deep.forecast import forecast
+from stspark.models.deep.network import by_region
 from stspark.models.deep.registry import Ensemble, NetworkConfig, build_ensemble, network_config
 from stspark.models.deep.windows import Scaler
-from stspark.snapshot import Floats, Manifest, Snapshot, write_atomically
+from stspark.snapshot import Floats, Manifest, Snapshot, split, write_atomically
 
 
 @dataclass(frozen=True)
 class TrainedWith:
     """How a checkpoint came about. key: hash of data, config and the cutoffs before it; epochs: that were run;
-    loss: mean pinball loss of the last one, in spreads; validation: the best on held-out days (NaN: none held out)."""
+    loss: mean pinball loss of the last one, in spreads; validation: the best on held-out days (NaN: none held out);
+    parts: that the regions were seen in, one at a time."""
 
     key: str
     data_version: str
@@ -33,6 +35,7 @@ class TrainedWith:
     name: str
     seeds: int
     network: NetworkConfig
+    parts: int = 1
 
 
 def save_checkpoint(
@@ -59,13 +62,28 @@ def is_finished(folder: Path, cutoff: date, key: str) -> bool:
     return _facts_path(folder, cutoff).exists() and read_facts(folder, cutoff)["key"] == key
 
 
+def trained_parts(folder: Path, cutoff: date) -> list[slice]:
+    """The parts of the regions that a cutoff's network has seen, one at a time; it forecasts them so, too."""
+    facts = read_facts(folder, cutoff)
+    return split(len(facts["regions"]), facts.get("parts", 1))
+
+
 def load_checkpoint(folder: Path, snapshot: Snapshot, cutoff: date) -> tuple[Ensemble, Scaler]:
-    """Return the network and scaler of a cutoff."""
+    """Return the network and scaler of a cutoff, for the regions of `snapshot`: all that it was trained on, or some."""
     facts = read_facts(folder, cutoff)
     config = network_config(facts["name"], facts["network"], str(_facts_path(folder, cutoff)))
     network = build_ensemble(facts["name"], config, facts["seeds"], snapshot.manifest, snapshot.weights)
-    network.load_state_dict(load((folder / f"{cutoff}.safetensors").read_bytes()))
-    return network, Scaler.from_dict(facts["scaler"])
+    chosen = load_weights(network, folder, cutoff, snapshot.manifest)
+    return network, Scaler.from_dict(facts["scaler"]).of(chosen)
+
+
+def load_weights(network: Ensemble, folder: Path, cutoff: date, manifest: Manifest) -> list[int]:
+    """Load a cutoff's weights into `network`; return the places of the manifest's regions among the checkpoint's."""
+    place = {name: k for k, name in enumerate(read_facts(folder, cutoff)["regions"])}
+    chosen = [place[name] for name in manifest.regions]
+    weights = load((folder / f"{cutoff}.safetensors").read_bytes())
+    network.load_state_dict(weights | {name: weights[name][chosen] for name in by_region(network)})
+    return chosen
 
 
 def predict(folder: Path, snapshot: Snapshot, cutoff: date) -> Floats:

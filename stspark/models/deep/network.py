@@ -42,21 +42,31 @@ class Network(nn.Module):
         super().__init__()
         self.shape, self.context = shape, context
 
-    def by_region(self) -> list[nn.Parameter]:
-        """Parameters whose first axis counts regions."""
-        return [p for module in self.modules() if isinstance(module, PerRegion) for p in module.parameters()]
+    def look_at(self, part: slice, weights: Tensor) -> None:
+        """From now on the regions are those of `part`, with these neighbours' weights [r, r]."""
+        for module in self.modules():
+            if isinstance(module, PerRegion):
+                module.part = part
 
 
 class PerRegion(nn.Module):
-    """One row of learned numbers for each region: [R, width]."""
+    """One row of learned numbers for each region: [R, width]; of `part` of the regions, when only that is looked at."""
+
+    part = slice(None)
 
     def __init__(self, start: Tensor) -> None:
         super().__init__()
         self.rows = nn.Parameter(start)
 
     def forward(self) -> Tensor:
-        """Return [R, width]."""
-        return self.rows
+        """Return [r, width]."""
+        return self.rows if self.part == slice(None) else self.rows[self.part]
+
+
+def by_region(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters whose first axis counts regions, by their names in `module`."""
+    rows = {id(inner.rows) for inner in module.modules() if isinstance(inner, PerRegion)}
+    return {name: parameter for name, parameter in module.named_parameters() if id(parameter) in rows}
 
 
 def region_embedding(regions: int, width: int) -> PerRegion:

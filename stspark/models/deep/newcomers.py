@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from stspark.models.deep.network import by_region
 from stspark.models.deep.registry import Ensemble
 from stspark.models.deep.windows import Inputs
-from stspark.snapshot import Floats
 
 ROUNDS = 3
 """How far from a known region a new one may lie, in neighbours."""
 
 
-def settle_newcomers(network: Ensemble, inputs: Inputs, weights: Floats) -> None:
+def settle_newcomers(network: Ensemble, inputs: Inputs, weights: Tensor, part: slice = slice(None)) -> None:
     """Set the embeddings and fusion of regions that no target day was seen of to their neighbours' weighted mean.
 
-    weights: [R, R], row-standardised. A newcomer without any known neighbour takes the mean of all known regions.
+    inputs, weights ([r, r], row-standardised): of the `part` of the regions that is settled. A newcomer without any
+    known neighbour takes the mean of all known regions of the part.
     """
     known = inputs.targets_seen()  # [R]
     if bool(known.all()) or not bool(known.any()):
         return
-    graph = torch.from_numpy(weights).float()
-    for member in network.members:
-        for parameter in member.by_region():  # type: ignore[operator]
-            rows = parameter.detach().cpu()
-            parameter.data.copy_(filled(rows, known, graph))
+    graph = weights.cpu()
+    for parameter in by_region(network).values():
+        rows = parameter.detach()[part]
+        rows.copy_(filled(rows.cpu(), known, graph))
 
 
 def filled(rows: Tensor, known: Tensor, graph: Tensor) -> Tensor:

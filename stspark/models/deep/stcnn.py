@@ -107,6 +107,10 @@ class STCNN(Network):
         self.dropout = nn.Dropout(config.dropout)
         self.readout = Readout(shape, channels, config.embedding, config.covariates)
 
+    def look_at(self, part: slice, weights: Tensor) -> None:
+        super().look_at(part, weights)
+        self.weights = weights
+
     def adjacency(self) -> Tensor:
         """[R, R] learned, rows sum to 1: how much each region listens to each other one."""
         return torch.softmax(functional.relu(self.receiver() @ self.sender().T), dim=1)

@@ -36,12 +36,10 @@ class PlainSTCNN(Network):
         self.layers = nn.ModuleList(nn.Conv2d(a, b, KERNEL) for a, b in pairwise(widths))
         self.dropout = nn.Dropout(config.dropout)
         self.readout = Readout(shape, config.channels, embedding=0)
-        self.nowhere: Tensor
-        self.register_buffer("nowhere", weights.new_zeros(shape.regions, 0), persistent=False)
 
     def forward(self, past: Tensor, known: Tensor, base: Tensor) -> Tensor:
-        h = past
+        h, nowhere = past, past.new_zeros(past.shape[3], 0)
         for layer in self.layers:
             h = functional.relu(layer(functional.pad(h, (1, 1))))  # [B, C, two days less, R]
-        out: Tensor = self.readout(self.dropout(h.permute(0, 2, 3, 1)), known, base, self.nowhere)
+        out: Tensor = self.readout(self.dropout(h.permute(0, 2, 3, 1)), known, base, nowhere)
         return out

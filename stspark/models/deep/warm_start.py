@@ -7,6 +7,7 @@ its future.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from safetensors.torch import load
 
 from stspark.errors import ConfigError
 from stspark.models.deep.checkpoint import read_facts
+from stspark.models.deep.network import by_region
 from stspark.models.deep.newcomers import filled
 from stspark.models.deep.registry import Ensemble
-from stspark.snapshot import Manifest, Snapshot
+from stspark.snapshot import Manifest, weights_of
 
 FIX = "leave out warm_start, or name the checkpoints of a run with the same network and covariates"
 
@@ -35,20 +37,25 @@ def latest_checkpoint(folder: Path, cutoff: date) -> date:
     return max(usable)
 
 
-def begin_from(network: Ensemble, folder: Path, cutoff: date, snapshot: Snapshot) -> None:
-    """Load the checkpoint's weights into `network`; ConfigError if it is of another size or other covariates."""
-    facts = known_covariates(folder, cutoff, snapshot.manifest)
+def begin_from(network: Ensemble, folder: Path, cutoff: date, manifest: Manifest, parts: Sequence[slice]) -> None:
+    """Load the checkpoint's weights into `network`; ConfigError if it is of another size or other covariates.
+
+    parts: of the manifest's regions; a new region has neighbours in its own part only.
+    """
+    facts = known_covariates(folder, cutoff, manifest)
     weights = load((folder / f"{cutoff}.safetensors").read_bytes())
     _check_size(network, weights, folder / f"{cutoff}.json")
     place = {name: k for k, name in enumerate(facts["regions"])}
-    known = torch.tensor([name in place for name in snapshot.manifest.regions])
-    source = torch.tensor([place.get(name, 0) for name in snapshot.manifest.regions])
-    own = {id(p) for member in network.members for p in member.by_region()}  # type: ignore[operator]
-    graph = torch.from_numpy(snapshot.weights).float()
+    known = torch.tensor([name in place for name in manifest.regions])
+    source = torch.tensor([place.get(name, 0) for name in manifest.regions])
+    graphs = [torch.from_numpy(weights_of(manifest.of(part))).float() for part in parts]
+    own = by_region(network)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             rows = weights[name]
-            parameter.copy_(filled(rows[source], known, graph) if id(parameter) in own else rows)
+            if name in own:
+                rows = torch.cat([filled(rows[source[p]], known[p], w) for p, w in zip(parts, graphs, strict=True)])
+            parameter.copy_(rows)
 
 
 def known_covariates(folder: Path, cutoff: date, manifest: Manifest) -> dict[str, Any]:
@@ -61,8 +68,8 @@ def known_covariates(folder: Path, cutoff: date, manifest: Manifest) -> dict[str
 
 
 def _check_size(network: Ensemble, weights: dict[str, Any], file: Path) -> None:
-    own = {id(p) for member in network.members for p in member.by_region()}  # type: ignore[operator]
+    own = by_region(network)
     for name, parameter in network.named_parameters():
-        skip = 1 if id(parameter) in own else 0
+        skip = 1 if name in own else 0
         if name not in weights or weights[name].shape[skip:] != parameter.shape[skip:]:
             raise ConfigError(f"warm_start: {file}", f"does not fit the network at {name}", FIX)

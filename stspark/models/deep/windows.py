@@ -7,7 +7,7 @@ known-future covariates of target days. Shapes: T days, H horizon, R regions, C 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import Any
 
@@ -53,6 +53,10 @@ class Scaler:
         """a: [..., R] -> y: [..., R], not below zero where the past never was."""
         y = np.sinh(a) * self.scale
         return np.maximum(y, 0.0) if self.floor else y
+
+    def of(self, regions: slice | list[int]) -> Scaler:
+        """Return the scaler of some of the regions."""
+        return replace(self, scale=self.scale[regions], spread=self.spread[regions])
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able parameters; JSON keeps every bit of a float64."""
@@ -141,7 +145,12 @@ def fit_scaler(snapshot: Snapshot) -> Scaler:
     shift = covariates.mean(axis=(0, 1)).filled(0.0)
     width = covariates.std(axis=(0, 1)).filled(0.0)
     floor = not bool((snapshot.y[snapshot.observed] < 0.0).any())
-    return Scaler(scale, spread, shift, np.where(width > 1e-9, width, 1.0), floor)
+    return Scaler(scale, spread, shift, usable_width(width), floor)
+
+
+def usable_width(width: Floats) -> Floats:
+    """Standard deviations to divide by: 1 where nothing varies."""
+    return np.where(width > 1e-9, width, 1.0)
 
 
 def _spread(a: Floats, seen: Bools, season: int) -> float:
