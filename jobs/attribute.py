@@ -9,12 +9,15 @@ import sys
 
 from stspark.attribution_rows import attribute_networks
 from stspark.job import Job, run_job
+from stspark.report.build import write_networks, write_report
 
 
 def main(job: Job) -> None:
     run = job.open_run()
     with job.step("attribute"):
         job.store.replace("attributions", attribute_networks(job, run), f"run_id = '{run.run_id}'")
+    job.report = write_networks(job, run)
+    write_report(job, run)  # it leads to the page of the networks
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,11 @@ from pyspark.sql import functions as F
 
 from stspark import __version__
 from stspark.at_once import at_once
-from stspark.report import after, read
+from stspark.report import after, networks, read
 from stspark.report.data import PLACED, SHOWN, ReportData, Rows, RunFacts, Totals, rows_of
 from stspark.report.page import render
 from stspark.report.raw_rows import example
+from stspark.report.shell import write
 from stspark.settings import Settings, Target
 from stspark.tracking import tracking_uri
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stspark")
 
+NETWORKS_PAGE = "networks.html"
+ATTRIBUTED = 200
+"""Regions on the page of the networks, in the map's order."""
 MEASURES = {
     "amount": "quantity × price of a day's {types} events",
     "units": "pieces of a day's {types} events",
@@ -38,14 +41,36 @@ MEASURES = {
 
 def write_report(job: Job, run: Run) -> str:
     """Write the run's page to <reports>/<dataset>/<run_id>/index.html, all at once, and return its path."""
-    path = Path(job.settings.reports) / job.settings.dataset / run.run_id / "index.html"
+    path = _folder(job, run) / "index.html"
     page = render(read_data(job, run))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".index.html.{os.getpid()}")
-    draft.write_text(page, encoding="utf-8")
-    draft.replace(path)
+    write(page, path)
     log.info("report: %s, %.1f MB", path, len(page.encode()) / 1e6)
     return str(path)
+
+
+def write_networks(job: Job, run: Run) -> str:
+    """Write the page of the run's attributions beside its report, and return its path."""
+    store, settings = job.store, job.settings
+    regions = store.read("regions")
+    first = regions.orderBy("position").limit(ATTRIBUTED).select("region", "name").toPandas()
+    wanted = F.broadcast(job.spark.createDataFrame(first[["region"]]))
+    rows = store.read("attributions").where(F.col("run_id") == run.run_id).join(wanted, "region", "leftsemi")
+    data = networks.Attributions(
+        title=settings.title or settings.dataset,
+        dataset=settings.dataset,
+        run_id=run.run_id,
+        as_of=run.as_of,
+        rows=read.collect(rows.drop("run_id")),
+        names=dict(zip(first["region"], first["name"].fillna(first["region"]), strict=True)),
+        regions=regions.count(),
+    )
+    path = _folder(job, run) / NETWORKS_PAGE
+    write(networks.render(data), path)
+    return str(path)
+
+
+def _folder(job: Job, run: Run) -> Path:
+    return Path(job.settings.reports) / job.settings.dataset / run.run_id
 
 
 def read_data(job: Job, run: Run) -> ReportData:
@@ -85,6 +110,7 @@ def read_data(job: Job, run: Run) -> ReportData:
         models=fits[fits["kind"] == "count"],
         failures=fits[fits["kind"] == "failure"],
         rejected=_rejected(account[account["kind"] == "reason"], settings.source.columns),
+        networks_page=NETWORKS_PAGE if (_folder(job, run) / NETWORKS_PAGE).exists() else None,
         **data,
     )
 

@@ -51,6 +51,7 @@ def comparison(data: ReportData) -> Html:
             "div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), class_="models"), class_="scroll"
         ),
         tag("p", _losers(data, whole_models), _alone(data, whole_models)),
+        tag("p", tag("a", "What the networks look at", href=data.networks_page)) if data.networks_page else None,
         tag("p", CHOICE, meaning, class_="muted small"),
         class_="card",
     )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from pyspark.sql import functions as F
 from stspark.names import ALL_REGIONS
 from stspark.report.data import rows_of
 from stspark.report.markup import Html, join, tag
+from stspark.report.shell import page, table, write
 from stspark.report.words import listing, plural
 from stspark.settings import Settings
 
@@ -87,26 +86,13 @@ def write_page(diagnostics: DataFrame, regions: DataFrame, settings: Settings, a
         regions=regions.count(),
     )
     path = Path(settings.reports) / settings.dataset / "diagnostics" / "index.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".index.html.{os.getpid()}")
-    draft.write_text(render(data), encoding="utf-8")
-    draft.replace(path)
+    write(render(data), path)
     log.info("diagnostics: %s", path)
     return str(path)
 
 
 def render(data: Diagnosis) -> str:
     """The whole page as HTML text; it loads nothing."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{data.title}: what the demand is like"),
-        tag("style", Html(files("stspark.report").joinpath("page.css").read_text(encoding="utf-8"))),
-    )
     sections = (
         ("In short", tag("div", tag("ul", *(tag("li", line) for line in in_short(data))), class_="card")),
         ("Kinds of demand", _classes(data)),
@@ -114,11 +100,7 @@ def render(data: Diagnosis) -> str:
         ("Region by region", _regions(data)),
         ("What the tests ask", _glossary(data)),
     )
-    body = [
-        tag("header", tag("h1", f"{data.title}: what the demand is like"), tag("p", f"as of {data.as_of}")),
-        tag("main", *(tag("section", tag("h2", title), content) for title, content in sections)),
-    ]
-    return "<!doctype html>\n" + tag("html", head, tag("body", *body), lang="en") + "\n"
+    return page(f"{data.title}: what the demand is like", data.as_of, sections)
 
 
 def in_short(data: Diagnosis) -> list[str]:
@@ -233,11 +215,7 @@ def _glossary(data: Diagnosis) -> Html:
 
 
 def _table(head: tuple[str, ...], rows: list[Html]) -> Html:
-    if not rows:
-        return tag("div", tag("p", "Nothing was tested."), class_="card")
-    right = ("regions", "statistic", "p-value")
-    line = tag("tr", *(tag("th", text, class_="num" if text in right else None) for text in head))
-    return tag("div", tag("table", tag("thead", line), tag("tbody", *rows)), class_="card scroll")
+    return table(head, rows, ("regions", "statistic", "p-value"), "Nothing was tested.")
 
 
 def _figure(value: float | None) -> str:
