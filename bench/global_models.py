@@ -14,10 +14,14 @@ import torch
 
 from bench import networks, pretraining, stcnn_spill_over, training_speed
 from bench.fev.task import read_task
+from bench.gpu.panels import write_line_panel
 from bench.los_loop.__main__ import run
 from bench.los_loop.protocol import load
 from bench.spatial import rho_error
 from stspark.snapshot import load_snapshot
+
+REGIONS = 240
+"""Of the larger panel by which training speed is measured: one that is worth a second process."""
 
 
 def main() -> None:
@@ -41,7 +45,11 @@ def main() -> None:
         snapshot = load_snapshot(path)
         for name, chosen in networks.VARIANTS.items():
             print(networks.line(path, snapshot, name, chosen | ({"epochs": 1} if options.quick else {})), flush=True)
-        speeds = training_speed.measure(path, 4 if options.quick else 20)
+        large = write_line_panel(f"{folder}/large", REGIONS, days)
+        few = training_speed.measure(path, 4 if options.quick else 20)
+        speeds = training_speed.measure(large, 3 if options.quick else 6)
+        for regions, measured in ((len(snapshot.manifest.regions), few), (REGIONS, speeds)):
+            print(f"{regions} regions: {training_speed.line(measured)}")
         gain = pretrain_gain(options.quick, Path(folder) / "pretrained")
     print(
         f"global los_rmse3={ours.rmse[0]:.3f} los_rmse12={ours.rmse[-1]:.3f} gru_rmse3={gru.rmse[0]:.3f} "

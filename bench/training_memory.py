@@ -18,13 +18,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from bench.gpu.panels import line_panel
 from bench.networks import config
-from stspark.snapshot import SHARD, write_atomically
 from stspark.training.loop import train_rank
 from stspark.training.plan import Launch
 
@@ -46,10 +41,8 @@ def main() -> None:
     for regions in options.regions:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "snapshot"
-            subprocess.run(
-                [sys.executable, "-c", f"from bench.training_memory import write\nwrite({str(path)!r}, {regions})"],
-                check=True,
-            )
+            code = f"from bench.gpu.panels import write_line_panel; write_line_panel({str(path)!r}, {regions}, {DAYS})"
+            subprocess.run([sys.executable, "-c", code], check=True)
             for most in options.at_once:
                 if most < regions:
                     peak, row = trained(path, Path(folder) / str(most), most)
@@ -68,22 +61,6 @@ def trained(snapshot: Path, out: Path, most: int) -> tuple[float, dict]:
     command = [sys.executable, "-m", "bench.training_memory", "--rank", str(file)]
     said = subprocess.run(command, check=True, env=one, capture_output=True, text=True).stdout
     return int(said) / 2**20, json.loads(launch.progress.read_text().splitlines()[-1])
-
-
-def write(folder: str, regions: int) -> None:
-    """Write the simulated panel of `regions` regions as a learning snapshot."""
-    made = line_panel(regions, DAYS)
-    promotion = made.covariates[:, :, 0]
-    for shard, first in enumerate(range(0, regions, SHARD)):
-        part = slice(first, min(first + SHARD, regions))
-        day, region = (index.ravel() for index in np.indices(promotion[:, part].shape))
-        y, seen = (np.full(promotion[:, part].shape, fill) for fill in (np.nan, False))
-        y[:DAYS], seen[:DAYS] = made.y[:, part], made.observed[:, part]
-        rows = {"region_index": region + first, "date_index": day, "y": y.ravel(), "observed": seen.ravel()}
-        target = Path(folder) / "panel" / f"shard={shard}"
-        target.mkdir(parents=True)
-        pq.write_table(pa.table(rows | {"promotion": promotion[:, part].ravel()}), target / "part-0.parquet")
-    write_atomically(Path(folder) / "manifest.json", made.manifest.to_json().encode())
 
 
 if __name__ == "__main__":

@@ -64,9 +64,13 @@ def main() -> None:
         train_rank(pickle.loads(Path(options.rank).read_bytes()))
         return
     speeds = measure(options.snapshot, options.epochs)
-    for name, speed in vars(speeds).items():
-        print(f"{name:12} {speed.samples:10,.0f} samples/s, start-up {speed.start_up:6.1f} s")
-    print(f"distributor_overhead={speeds.overhead:.3f} two_process_speedup={speeds.speedup:.2f}")
+    print(line(speeds))
+
+
+def line(speeds: Speeds) -> str:
+    """What was measured, in one line."""
+    each = [f"{name} {it.samples:,.0f} samples/s (start-up {it.start_up:.1f} s)" for name, it in vars(speeds).items()]
+    return f"{', '.join(each)}; distributor_overhead={speeds.overhead:.3f} two_process_speedup={speeds.speedup:.2f}"
 
 
 def measure(snapshot: str, epochs: int) -> Speeds:

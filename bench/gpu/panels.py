@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from stspark.snapshot import Manifest, Snapshot
+from stspark.snapshot import SHARD, Manifest, Snapshot, write_atomically
 
 FIRST = date(2023, 1, 2)
 QUANTILES = (0.1, 0.25, 0.75, 0.9)
@@ -31,6 +34,23 @@ def line_panel(regions: int, days: int, seed: int = 0) -> Snapshot:
     names = tuple(f"region-{k:05d}" for k in range(regions))
     manifest = Manifest("line", names, FIRST, days, total, ("promotion",), edges, 7, HORIZON, QUANTILES, seed=seed)
     return Snapshot(manifest, y, seen, np.ones((days, regions), dtype=bool), promotion[:, :, None], weights)
+
+
+def write_line_panel(folder: str, regions: int, days: int) -> str:
+    """Write the panel as Spark would write a learning snapshot; return the folder."""
+    made = line_panel(regions, days)
+    promotion = made.covariates[:, :, 0]
+    for shard, first in enumerate(range(0, regions, SHARD)):
+        part = slice(first, min(first + SHARD, regions))
+        day, region = (index.ravel() for index in np.indices(promotion[:, part].shape))
+        y, seen = (np.full(promotion[:, part].shape, fill) for fill in (np.nan, False))
+        y[:days], seen[:days] = made.y[:, part], made.observed[:, part]
+        rows = {"region_index": region + first, "date_index": day, "y": y.ravel(), "observed": seen.ravel()}
+        target = Path(folder) / "panel" / f"shard={shard}"
+        target.mkdir(parents=True)
+        pq.write_table(pa.table(rows | {"promotion": promotion[:, part].ravel()}), target / "part-0.parquet")
+    write_atomically(Path(folder) / "manifest.json", made.manifest.to_json().encode())
+    return folder
 
 
 def neighbours(regions: int) -> tuple[np.ndarray, tuple[tuple[int, int, float], ...]]:
