@@ -28,8 +28,6 @@ from stspark.training.launch import SLOT_SECONDS, count_slots
 
 log = logging.getLogger("stspark")
 
-ORIGINS_PER_TASK = 8
-"""Fixed, not by the cluster's size: which rows lie together decides the last bits of a histogram."""
 ROWS = "features array<float>, label double, weight double"
 
 
@@ -77,7 +75,7 @@ def fit_distributed(spark: SparkSession, snapshot: str, cutoff: date, model: Boo
     design = learning_design(known)
     boosters = []
     for seed in model.seeds(known.manifest.seed):
-        rows = training_rows(spark, snapshot, cutoff, model, seed).repartition(workers).cache()
+        rows = training_rows(spark, snapshot, cutoff, model, (seed, workers)).cache()
         try:
             if rows.isEmpty():
                 raise ValueError(f"{len(known.y)} days of history give no example to learn from")
@@ -97,12 +95,17 @@ def fit_distributed(spark: SparkSession, snapshot: str, cutoff: date, model: Boo
     return model.parameters(design, boosters)
 
 
-def training_rows(spark: SparkSession, snapshot: str, cutoff: date, model: BoostedTrees, seed: int) -> DataFrame:
-    """The rows that `sample.draw` would make, one task per few origins."""
+def training_rows(
+    spark: SparkSession, snapshot: str, cutoff: date, model: BoostedTrees, by: tuple[int, int]
+) -> DataFrame:
+    """The rows that `sample.draw` would make, by (seed, tasks): each task makes those that it trains on.
+
+    They are not shuffled: the order in which a shuffle's blocks arrive would decide which rows a tree leaves out.
+    """
+    seed, tasks = by
     known = load_snapshot(snapshot).known_on(cutoff)
     days, regions = known.y.shape
     chosen = origins(days)
-    tasks = max(1, len(chosen) // ORIGINS_PER_TASK)
     share = min(1.0, model.rows / max(1, len(chosen) * regions * known.manifest.horizon))
     half_life = model.half_life
 

@@ -35,12 +35,13 @@ def module(monkeypatch):
 
 @pytest.fixture
 def small_config(tmp_path):
-    """A simulated shop of 6 cities and half a year, with cheap models and a few epochs of the network."""
+    """A simulated shop of 6 cities and half a year: cheap models, common trees, a few epochs of the network."""
     raw = yaml.safe_load((ROOT / "conf" / "simulated.yaml").read_text())
     shop = {"regions": 6, "start": date(2025, 3, 1), "end": date(2025, 8, 31), "orders_per_day": 4.0}
     raw |= {"dataset": "small_shop", "simulate": shop, "backtest": {"windows": 2, "step": 7, "warm_up": 1}}
     network = {"name": "stcnn", "epochs": 3, "fine_tune_epochs": 1}
-    raw["models"] = [{"name": "seasonal_naive"}, {"name": "auto_ets"}, network]
+    trees = {"name": "boosted_trees", "distributed": True, "boosters": 1, "rounds": 30, "rows": 20_000}
+    raw["models"] = [{"name": "seasonal_naive"}, {"name": "auto_ets"}, trees, network]
     raw["hierarchy"] = {"method": "off"}  # its tables are none of those that are compared
     raw["source"]["path"] = str(tmp_path / "shop" / "events")
     raw["regions"]["file"] = str(tmp_path / "shop" / "regions.csv")

@@ -50,7 +50,7 @@ class TrainingConfig:
     warm_start: str = ""
     pretrained: str = ""
     head_epochs: int = 5
-    regions_at_once: Annotated[int, Field(ge=0)] = 500
+    regions_at_once: Annotated[int, Field(ge=0)] = 250
     precision: str = "bf16"
     compile: bool = False
     name: str = "stcnn"
