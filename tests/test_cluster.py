@@ -106,8 +106,8 @@ def test_the_cluster_gives_the_numbers_of_the_local_run(small_config, home, monk
     assert done.returncode == 0, done.stderr[-4000:] + done.stdout
     assert "equal: the cluster's numbers are the local run's, to the last bit" in done.stdout
     table = {words[0]: words[1:] for line in done.stdout.splitlines() if (words := line.split())}
-    assert table["forecasts"][0] == str(4 * 6 * 7)  # models and their combination x regions x days
-    assert table["backtests"][0] == str(4 * 6 * 7 * 3)  # two windows and one to warm up
+    assert table["forecasts"][0] == str(5 * 6 * 7)  # models and their combination x regions x days
+    assert table["backtests"][0] == str(5 * 6 * 7 * 3)  # two windows and one to warm up
     assert all(table[name][-1] == "yes" for name in ("region_day", "backtests", "models", "forecasts"))
 
     assert "stspark came from the shipped wheel, byte for byte" in done.stdout

@@ -153,21 +153,24 @@ def test_slots_are_counted_as_spark_does(spark):
 @pytest.mark.spark
 @pytest.mark.slow
 def test_barrier_stage_and_driver_train_to_the_same_bits(spark, snapshot_path, tmp_path, monkeypatch, caplog):
+    """Each of two ranks reads its own part of the regions: north; south and late. The cluster's test shares windows."""
+    parted = replace(TINY, regions_at_once=1)
     with caplog.at_level(logging.INFO, "stspark"):
-        result = training.train(spark, snapshot_path, str(tmp_path / "one"), TINY, CUTOFFS)
+        result = training.train(spark, snapshot_path, str(tmp_path / "one"), parted, CUTOFFS)
     assert (result.barrier, result.trained, result.reused) == (True, CUTOFFS, ())
     assert "2 processes are training on cpu" in caplog.text
     assert f"cutoff {CUTOFFS[0]}, epoch 2/2, loss" in caplog.text
 
     monkeypatch.setattr(training, "choose_place", lambda *_: DRIVER)
-    other = training.train(spark, snapshot_path, str(tmp_path / "two"), TINY, CUTOFFS)
+    other = training.train(spark, snapshot_path, str(tmp_path / "two"), parted, CUTOFFS)
     snapshot = load_snapshot(snapshot_path)
     for day in CUTOFFS:
         one, two = (load_checkpoint(tmp_path / run / "checkpoints", snapshot, day)[0] for run in ("one", "two"))
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     assert other.losses == result.losses
+    assert trained_parts(Path(result.checkpoints), CUTOFFS[0]) == [slice(0, 1), slice(1, 3)]
 
-    again = training.train(spark, snapshot_path, str(tmp_path / "one"), TINY, CUTOFFS)
+    again = training.train(spark, snapshot_path, str(tmp_path / "one"), parted, CUTOFFS)
     assert (again.trained, again.reused) == ((), CUTOFFS)
     assert json.loads(again.to_json())["losses"][str(CUTOFFS[0])] == result.losses[CUTOFFS[0]]
 
@@ -182,19 +185,6 @@ def test_barrier_stage_and_driver_train_to_the_same_bits(spark, snapshot_path, t
     assert (rows["y_hat"] <= rows["q97_5"]).all()
     first = rows[(rows["cutoff"] == CUTOFFS[0]) & (rows["region"] == "north")].sort_values("horizon")
     assert first["date"].tolist() == [CUTOFFS[0] + timedelta(days=k) for k in range(1, 6)]
-
-
-@pytest.mark.spark
-@pytest.mark.slow
-def test_two_ranks_take_a_part_of_the_regions_each(spark, snapshot_path, tmp_path):
-    """North; south and late: each rank reads its own, the weights are common, and each part is scored by itself."""
-    config = replace(TINY, regions_at_once=1)
-    result = training.train(spark, snapshot_path, str(tmp_path), config, CUTOFFS)
-    assert trained_parts(Path(result.checkpoints), CUTOFFS[0]) == [slice(0, 1), slice(1, 3)]
-    made = training.score(spark, snapshot_path, result.checkpoints, CUTOFFS).toPandas()
-    assert made.groupby("cutoff")["region"].nunique().tolist() == [2, 3]  # late opens between the two
-    assert len(made) == 5 * HORIZON
-    assert np.isfinite(made["y_hat"]).all()
 
 
 @pytest.mark.spark
