@@ -166,8 +166,8 @@ def _stand_in(model: Model, naive: DataFrame) -> DataFrame:
 
 def _scored(job: Job, run: Run, model: Model, cutoffs: Sequence[date]) -> DataFrame:
     """Forecasts of the trained network from these cutoffs, of regions whose forecast is sound."""
-    home = folder(job, run, model)
-    made = training.score(job.spark, snapshot_folder(job, run), f"{home}/checkpoints", cutoffs)
+    checkpoints, gpu = f"{folder(job, run, model)}/checkpoints", job.settings.training.gpu
+    made = training.score(job.spark, snapshot_folder(job, run), checkpoints, cutoffs, gpu)
     return made.withColumn("model", F.lit(model.name))
 
 

@@ -20,7 +20,7 @@ from stspark.settings import Model
 from stspark.snapshot import WHOLE, Manifest, load_snapshot, write_snapshot
 from stspark.training import launch as starting
 from stspark.training import train as training
-from stspark.training.launch import Place, choose_place, find_failure
+from stspark.training.launch import Place, choose_place, device_of_task, find_failure
 from stspark.training.plan import TrainingConfig
 from stspark.training.state import Keeper
 
@@ -124,6 +124,18 @@ def test_the_rank_that_is_to_blame(tmp_path, files, rank, lost):
     assert (failure.rank, failure.lost_contact) == (rank, lost)
 
 
+@pytest.mark.parametrize(("works", "given", "device"), [
+    pytest.param(False, ("1",), "cpu", id="the GPU that Spark gave does not work"),
+    pytest.param(True, ("1",), "cuda:1", id="the one that Spark gave"),
+    pytest.param(True, None, "cuda:0", id="the driver's"),
+])  # fmt: skip
+def test_a_task_scores_on_its_own_gpu(monkeypatch, works, given, device):
+    resources = {"gpu": SimpleNamespace(addresses=list(given))} if given else {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: works)
+    monkeypatch.setattr("pyspark.TaskContext.get", lambda: SimpleNamespace(resources=lambda: resources))
+    assert str(device_of_task()) == device
+
+
 def test_ranks_that_lost_contact_are_started_again(snapshot_path, tmp_path, monkeypatch):
     starts = []
 
@@ -174,17 +186,17 @@ def test_barrier_stage_and_driver_train_to_the_same_bits(spark, snapshot_path, t
     assert (again.trained, again.reused) == ((), CUTOFFS)
     assert json.loads(again.to_json())["losses"][str(CUTOFFS[0])] == result.losses[CUTOFFS[0]]
 
-    rows = training.score(spark, snapshot_path, result.checkpoints, CUTOFFS, horizon=5).toPandas()
+    rows = training.score(spark, snapshot_path, result.checkpoints, CUTOFFS).toPandas()
     assert list(rows.columns) == ["cutoff", "region", "date", "horizon", "y_hat", "q10", "q97_5"]
     assert rows.groupby(["cutoff", "region"]).size().to_dict() == {
-        (CUTOFFS[0], "north"): 5,
-        (CUTOFFS[0], "south"): 5,
-        **{(CUTOFFS[1], region): 5 for region in REGIONS},
+        (CUTOFFS[0], "north"): HORIZON,
+        (CUTOFFS[0], "south"): HORIZON,
+        **{(CUTOFFS[1], region): HORIZON for region in REGIONS},
     }
     assert (rows["q10"] <= rows["y_hat"]).all()
     assert (rows["y_hat"] <= rows["q97_5"]).all()
     first = rows[(rows["cutoff"] == CUTOFFS[0]) & (rows["region"] == "north")].sort_values("horizon")
-    assert first["date"].tolist() == [CUTOFFS[0] + timedelta(days=k) for k in range(1, 6)]
+    assert first["date"].tolist() == [CUTOFFS[0] + timedelta(days=k) for k in range(1, HORIZON + 1)]
 
 
 @pytest.mark.spark
@@ -202,7 +214,7 @@ def test_a_network_that_returns_nonsense_for_a_region_leaves_the_naives_forecast
     """South's forecast is nonsense: the naive stands in, marked, and the model's row says so."""
     made = np.full((len(REGIONS), HORIZON, 3), 10.0)
     made[1] = value
-    monkeypatch.setattr(training, "predict", lambda folder, snapshot, cutoff: made)
+    monkeypatch.setattr(training, "predict", lambda folder, snapshot, cutoff, device: made)
     monkeypatch.setattr(training, "trained_parts", lambda folder, cutoff: [WHOLE])
     monkeypatch.setattr(training, "train", lambda *_: SimpleNamespace(to_json=lambda: "{}"))
     monkeypatch.setattr(global_model, "snapshot_folder", lambda *_: snapshot_path)
@@ -213,7 +225,11 @@ def test_a_network_that_returns_nonsense_for_a_region_leaves_the_naives_forecast
     rows = [("seasonal_naive", r, day, d, (d - day).days, 5.0, 5.0, 5.0, None) for r, d, _ in days if r != "late"]
     keys = "model string, region string, cutoff date, date date, horizon int, y_hat double, q10 double, q97_5 double"
     naive = spark.createDataFrame(rows, f"{keys}, fallback_used string")
-    chosen = SimpleNamespace(target=SimpleNamespace(non_negative=True), quantile_columns=("q10", "q97_5"))
+    chosen = SimpleNamespace(
+        training=SimpleNamespace(gpu="auto"),
+        target=SimpleNamespace(non_negative=True),
+        quantile_columns=("q10", "q97_5"),
+    )
     store = SimpleNamespace(read=lambda name: calendar, home=str(tmp_path))
     job = SimpleNamespace(spark=spark, store=store, settings=chosen)
     trained = global_model._train_network(job, SimpleNamespace(run_id="r"), Model(name="stcnn"), naive, [day])

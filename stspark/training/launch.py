@@ -22,6 +22,7 @@ from stspark.training.loop import train_rank
 from stspark.training.plan import Launch, TrainingConfig
 
 if TYPE_CHECKING:
+    import torch
     from pyspark.sql import SparkSession
 
 log = logging.getLogger("stspark")
@@ -44,8 +45,8 @@ class Place:
 
 def choose_place(spark: SparkSession, config: TrainingConfig) -> Place:
     """Decide where the ranks run; raise EnvironmentMistake where GPU or slots are missing."""
-    local = re.match(r"local(\[|$)", str(spark.sparkContext.master)) is not None  # local-cluster is a cluster
-    gpu = config.gpu != "never" and (_driver_has_gpu() if local else _tasks_have_gpu(spark))
+    local = _is_local(spark)
+    gpu = finds_gpu(spark, config.gpu)
     if config.gpu == "always" and not gpu:
         lack = "this machine shows no CUDA device" if local else "spark.task.resource.gpu.amount is not 1"
         raise EnvironmentMistake("training.gpu", f"is 'always', but {lack}", "set it to auto or give tasks a GPU")
@@ -65,6 +66,28 @@ def choose_place(spark: SparkSession, config: TrainingConfig) -> Place:
             "start more executors (cores) or set it lower",
         )
     return Place(barrier=slots >= config.processes, cuda=gpu, spark_gpu=gpu)
+
+
+def finds_gpu(spark: SparkSession, wanted: str) -> bool:
+    """Tell whether tasks have a GPU: the driver's where they run in it, else one that Spark hands out to each."""
+    return wanted != "never" and (_driver_has_gpu() if _is_local(spark) else _tasks_have_gpu(spark))
+
+
+def device_of_task() -> torch.device:
+    """Where a task of a session that finds GPUs computes: on the one that Spark gave it, on its CPU if none works."""
+    import torch
+    from pyspark import TaskContext
+
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    context = TaskContext.get()
+    given = context.resources().get("gpu") if context else None
+    return torch.device("cuda", int(given.addresses[0]) if given else 0)
+
+
+def _is_local(spark: SparkSession) -> bool:
+    """A master of one process; local-cluster is a cluster."""
+    return re.match(r"local(\[|$)", str(spark.sparkContext.master)) is not None
 
 
 def _driver_has_gpu() -> bool:

@@ -20,7 +20,7 @@ from stspark.fleet.panel import sound, to_rows
 from stspark.models.deep.checkpoint import predict, read_facts, trained_parts
 from stspark.names import quantile_column
 from stspark.snapshot import load_manifest, load_snapshot, local_path
-from stspark.training.launch import Place, choose_place, find_failure, run_ranks
+from stspark.training.launch import Place, choose_place, device_of_task, find_failure, finds_gpu, run_ranks
 from stspark.training.plan import Launch, TrainingConfig
 
 if TYPE_CHECKING:
@@ -179,29 +179,30 @@ class _Progress:
 
 
 def score(
-    spark: SparkSession, snapshot_path: str, checkpoints: str, cutoffs: Sequence[date], horizon: int | None = None
+    spark: SparkSession, snapshot_path: str, checkpoints: str, cutoffs: Sequence[date], gpu: str = "never"
 ) -> DataFrame:
     """Forecast from every cutoff's checkpoint on the executors, one task a cutoff and part of the regions.
 
-    horizon: days, by default (and at most) those of the snapshot. Columns: cutoff, region, date, horizon (1..),
-    y_hat (the median), one column per quantile (q10 …). A region that has not started by a cutoff has no row, nor has
-    one whose forecast is not finite or explodes.
+    gpu: as for the training; under auto and always a task computes on its GPU, where it has one. Columns: cutoff,
+    region, date, horizon (1..), y_hat (the median), one column per quantile (q10 …). A region that has not started by a
+    cutoff has no row, nor has one whose forecast is not finite or explodes.
     """
     manifest = load_manifest(snapshot_path)
     quantiles = [quantile_column(q) for q in manifest.quantiles]
     panel, folder = str(local_path(snapshot_path)), local_path(checkpoints)
-    days, steps = sorted(set(cutoffs)), horizon or manifest.horizon
+    days, cuda = sorted(set(cutoffs)), finds_gpu(spark, gpu)
     wanted = [(day, part) for day in days for part in trained_parts(folder, day)]
 
     def forecast_cutoffs(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import torch
 
         torch.set_num_threads(1)  # the same sums in the same order on every machine
+        device = device_of_task() if cuda else torch.device("cpu")
         for batch in batches:
             for position in batch["id"]:
                 day, part = wanted[position]
                 snapshot = load_snapshot(panel, part)
-                values = sound(predict(folder, snapshot, day), snapshot.known_on(day))[:, :steps]
+                values = sound(predict(folder, snapshot, day, device), snapshot.known_on(day))
                 yield to_rows(day, snapshot.manifest.regions, values, ["y_hat", *quantiles])
 
     doubles = ", ".join(f"{name} double" for name in ["y_hat", *quantiles])

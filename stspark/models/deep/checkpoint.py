@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load, save
 
 from stspark.models.deep.forecast import forecast
@@ -19,6 +20,8 @@ from stspark.models.deep.network import by_region
 from stspark.models.deep.registry import Ensemble, NetworkConfig, build_ensemble, network_config
 from stspark.models.deep.windows import Scaler
 from stspark.snapshot import Floats, Manifest, Snapshot, split, write_atomically
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,10 @@ def load_weights(network: Ensemble, folder: Path, cutoff: date, manifest: Manife
     return chosen
 
 
-def predict(folder: Path, snapshot: Snapshot, cutoff: date) -> Floats:
+def predict(folder: Path, snapshot: Snapshot, cutoff: date, device: torch.device = CPU) -> Floats:
     """Forecast from a cutoff's checkpoint: [R, H, 1 + Q] point forecast and quantiles; see `forecast`."""
     network, scaler = load_checkpoint(folder, snapshot, cutoff)
-    return forecast(network, snapshot.known_on(cutoff), scaler)
+    return forecast(network.to(device), snapshot.known_on(cutoff), scaler)
 
 
 def _facts_path(folder: Path, cutoff: date) -> Path:

@@ -28,9 +28,10 @@ def forecast(network: Ensemble, snapshot: Snapshot, scaler: Scaler) -> Floats:
 
 
 def at_last_origin(network: Ensemble, inputs: Inputs) -> Tensor:
-    """[H, R, Q] scaled residuals from the last day of `inputs`, the mean of the ensemble's."""
+    """[H, R, Q] scaled residuals from the last day of `inputs`, the mean of the ensemble's, made where it lies."""
     network.eval()
+    device = next(network.parameters()).device
     with torch.no_grad():
-        past, known, base = inputs.window(inputs.days - 1, 1, network.context)
-        predicted: Tensor = network(past[None], known[None], base[None]).mean(0)
-    return predicted[0, 0]
+        window = inputs.window(inputs.days - 1, 1, network.context)
+        predicted: Tensor = network(*(part[None].to(device) for part in window)).mean(0)
+    return predicted[0, 0].cpu()
