@@ -9,7 +9,7 @@ import sys
 
 from stspark.attribution_rows import attribute_networks
 from stspark.job import Job, run_job
-from stspark.report.build import write_networks, write_report
+from stspark.report.build import write_networks
 
 
 def main(job: Job) -> None:
@@ -17,7 +17,6 @@ def main(job: Job) -> None:
     with job.step("attribute"):
         job.store.replace("attributions", attribute_networks(job, run), f"run_id = '{run.run_id}'")
     job.report = write_networks(job, run)
-    write_report(job, run)  # it leads to the page of the networks
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from datetime import date
 
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from xgboost.spark import SparkXGBRegressor
 
 from stspark.errors import EnvironmentMistake
@@ -28,7 +29,8 @@ from stspark.training.launch import SLOT_SECONDS, count_slots
 
 log = logging.getLogger("stspark")
 
-ROWS = "features array<float>, label double, weight double"
+ORIGINS_PER_TASK = 8
+ROWS = "features array<float>, label double, weight double, origin long, number long"
 
 
 def fitted_before(spark: SparkSession, task: PanelTask, workers: int) -> PanelTask:
@@ -75,10 +77,12 @@ def fit_distributed(spark: SparkSession, snapshot: str, cutoff: date, model: Boo
     design = learning_design(known)
     boosters = []
     for seed in model.seeds(known.manifest.seed):
-        rows = training_rows(spark, snapshot, cutoff, model, (seed, workers)).cache()
+        rows = training_rows(spark, snapshot, cutoff, model, seed)
+        worker = F.pmod(F.col("origin") + F.col("number"), F.lit(workers)).cast("int")
+        rows = rows.repartitionById(workers, worker).sortWithinPartitions("origin", "number").cache()
         try:
-            if rows.isEmpty():
-                raise ValueError(f"{len(known.y)} days of history give no example to learn from")
+            if (count := rows.count()) < workers:
+                raise ValueError(f"{len(known.y)} days of history give {count} examples for {workers} workers")
             options = model.training_options(levels(known), seed)
             regressor = SparkXGBRegressor(
                 features_col="features",
@@ -95,17 +99,15 @@ def fit_distributed(spark: SparkSession, snapshot: str, cutoff: date, model: Boo
     return model.parameters(design, boosters)
 
 
-def training_rows(
-    spark: SparkSession, snapshot: str, cutoff: date, model: BoostedTrees, by: tuple[int, int]
-) -> DataFrame:
-    """The rows that `sample.draw` would make, by (seed, tasks): each task makes those that it trains on.
+def training_rows(spark: SparkSession, snapshot: str, cutoff: date, model: BoostedTrees, seed: int) -> DataFrame:
+    """The rows that `sample.draw` would make, one task per few origins; (origin, number) is a row's place among them.
 
-    They are not shuffled: the order in which a shuffle's blocks arrive would decide which rows a tree leaves out.
+    The trees leave rows out by their place, so that it must not depend on the order in which a shuffle's blocks arrive.
     """
-    seed, tasks = by
     known = load_snapshot(snapshot).known_on(cutoff)
     days, regions = known.y.shape
     chosen = origins(days)
+    tasks = max(1, len(chosen) // ORIGINS_PER_TASK)
     share = min(1.0, model.rows / max(1, len(chosen) * regions * known.manifest.horizon))
     half_life = model.half_life
 
@@ -114,6 +116,7 @@ def training_rows(
         for batch in batches:
             for position in batch["id"]:
                 part = seen_from(design, chosen[position], share, half_life, seed)
-                yield pd.DataFrame({"features": list(part.x.astype("float32")), "label": part.z, "weight": part.weight})
+                columns = {"features": list(part.x.astype("float32")), "label": part.z, "weight": part.weight}
+                yield pd.DataFrame(columns | {"origin": position, "number": range(len(part.z))})
 
     return spark.range(0, len(chosen), 1, tasks).mapInPandas(make, ROWS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from itertools import pairwise
@@ -141,20 +142,14 @@ class Snapshot:
         )
 
 
-def cut(regions: int, most: int, ranks: int) -> list[slice]:
-    """Equal parts of at most `most` regions (0: all in one), as many for each of the ranks.
-
-    Where there are not as many regions as that takes, the parts are as small as each rank can have one of.
-    """
-    if not most or regions <= most:
-        return [WHOLE]
-    rounds = min(-(-regions // (most * ranks)), regions // ranks)
-    return split(regions, max(rounds * ranks, 1))
+def cut(regions: int, most: int) -> list[slice]:
+    """Equal parts of at most `most` regions (0: all in one)."""
+    return split(regions, -(-regions // most) if most else 1)
 
 
 def split(regions: int, count: int) -> list[slice]:
     """`count` parts of the regions, in their order, whose sizes differ by one at most."""
-    if count == 1:
+    if count <= 1:
         return [WHOLE]
     ends = [regions * k // count for k in range(count + 1)]
     return [slice(first, end) for first, end in pairwise(ends)]
@@ -275,3 +270,11 @@ def weights_of(manifest: Manifest) -> Floats:
         weights[i, j] = w
     total = weights.sum(axis=1, keepdims=True)
     return np.asarray(weights / np.where(total > 0, total, 1.0))
+
+
+def row_shares(manifest: Manifest) -> list[tuple[int, int, float]]:
+    """The same as edges (i, j, share), for panels whose [R, R] would be too large."""
+    total: defaultdict[int, float] = defaultdict(float)
+    for i, _, w in manifest.edges:
+        total[i] += w
+    return [(i, j, w / total[i]) for i, j, w in manifest.edges if total[i] > 0]

@@ -16,7 +16,7 @@ from stspark.models.deep.newcomers import settle_newcomers
 from stspark.models.deep.registry import NETWORKS, build_ensemble
 from stspark.models.deep.stcnn import STCNN, STCNNConfig
 from stspark.models.deep.transformer import SIZES, Transformer, TransformerConfig
-from stspark.models.deep.windows import fit_scaler, known_width, make_inputs, past_width
+from stspark.models.deep.windows import fit_scaler, known_width, make_inputs, past_width, taught
 from stspark.names import GLOBAL_MODELS
 from stspark.training import loop, rank, state
 from stspark.training.loop import train_rank
@@ -194,8 +194,7 @@ def test_a_region_that_was_never_seen_takes_its_neighbours_embedding():
     made = panel()
     early = made.known_on(FIRST + timedelta(days=50))  # region C starts on day 60; its neighbours are B and D
     network = a_network(early, "stcnn", seeds=1)
-    inputs = make_inputs(early, fit_scaler(early))
-    settle_newcomers(network, inputs, torch.from_numpy(early.weights).float())
+    settle_newcomers(network, taught(early), early.manifest)
     rows = network.members[0].region()
     torch.testing.assert_close(rows[2], (rows[1] + rows[3]) / 2)
 

@@ -3,37 +3,39 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from test_networks import Killed, small
-from test_stcnn import DAYS, FIRST, HORIZON, REGIONS, cutoff, panel, trained, write
+from test_stcnn import DAYS, FIRST, HORIZON, REGIONS, a_network, cutoff, panel, trained, write
 
 from stspark.errors import ConfigError
 from stspark.models.deep.checkpoint import load_checkpoint, predict, trained_parts
 from stspark.models.deep.windows import fit_scaler, make_inputs
 from stspark.options import typed
-from stspark.snapshot import WHOLE, cut, load_manifest, load_snapshot
+from stspark.snapshot import WHOLE, cut, load_manifest, load_snapshot, weights_of
 from stspark.training import rank, state
+from stspark.training.fit import Batches, Fit, rising_and_falling
 from stspark.training.loop import train_rank
 from stspark.training.parts import Panel, Regions
 from stspark.training.plan import Launch, TrainingConfig
+from stspark.training.rank import Rank
 
 CPU = torch.device("cpu")
 HALVES = (slice(0, 2), slice(2, 4))
 
 
-@pytest.mark.parametrize(("regions", "most", "ranks", "sizes"), [
-    pytest.param(10, 0, 2, None, id="any number at once"),
-    pytest.param(10, 10, 2, None, id="they fit"),
-    pytest.param(10, 9, 1, [5, 5], id="one more than fits"),
-    pytest.param(10, 4, 2, [2, 3, 2, 3], id="two for each rank"),
-    pytest.param(3, 1, 2, [1, 2], id="too few regions for two each"),
-    pytest.param(3, 1, 4, None, id="fewer regions than ranks"),
+@pytest.mark.parametrize(("regions", "most", "sizes"), [
+    pytest.param(10, 0, None, id="any number at once"),
+    pytest.param(10, 10, None, id="they fit"),
+    pytest.param(10, 9, [5, 5], id="one more than fits"),
+    pytest.param(10, 4, [3, 3, 4], id="three parts"),
+    pytest.param(3, 1, [1, 1, 1], id="one by one"),
 ])  # fmt: skip
-def test_the_regions_are_cut_into_equal_parts_as_many_for_each_rank(regions, most, ranks, sizes):
-    parts = cut(regions, most, ranks)
+def test_the_regions_are_cut_into_equal_parts(regions, most, sizes):
+    parts = cut(regions, most)
     if sizes is None:
         assert parts == [WHOLE]
         return
@@ -69,7 +71,9 @@ def test_parts_are_scaled_as_the_whole_is(tmp_path):
         share = two.share(number)
         torch.testing.assert_close(share.inputs.past, inputs.past[..., part])
         torch.testing.assert_close(share.inputs.known, inputs.known[:, part])
-        assert share.part == part
+        assert share.place.tolist() == list(range(part.start, part.stop))
+    assert two.unseen([1]).tolist() == [True, True, False, False]
+    assert one.unseen([0]) is None
 
 
 @pytest.mark.parametrize("name", ["stcnn", "gru", "transformer"])
@@ -108,15 +112,44 @@ def test_a_part_knows_nothing_of_the_others_but_by_the_weights(tmp_path):
     assert not np.array_equal(changed[2:], same[2:])
 
 
-def test_the_first_checkpoint_of_parts_has_a_newcomers_rows_from_its_own_part(tmp_path):
-    """C starts on day 60: within its part D is all it can learn from."""
+def test_a_newcomer_takes_its_rows_from_neighbours_of_other_parts_too(tmp_path):
+    """C starts on day 60; its neighbours are B, of the other part, and D."""
     made = panel()
     day = FIRST + timedelta(days=50)
     folder = trained(tmp_path, made, [day], parted("stcnn", seeds=1))
     network = load_checkpoint(folder, made, day)[0].members[0]
     rows = network.region()
-    torch.testing.assert_close(rows[2], rows[3])
-    assert not torch.equal(rows[0], rows[1])
+    torch.testing.assert_close(rows[2], (rows[1] + rows[3]) / 2)
+
+
+def test_a_step_moves_the_rows_of_the_regions_that_it_looks_at(tmp_path):
+    """With momentum and decay of weights AdamW would move all of them."""
+    made = panel()
+    fit = Fit(Panel(Regions(write(made, tmp_path / "s"), made.manifest, list(HALVES)), cutoff(0), CPU),
+              parted("stcnn", weight_decay=0.5), Rank(0, 1, CPU), (0, 1))  # fmt: skip
+    network = a_network(made, "stcnn", seeds=1)
+    by = rising_and_falling(network, 1e-2, 0.5, 100)
+    rows = network.members[0].region.rows
+    for parts in ((0,), (1,), (1,), (0,)):
+        before, common = rows.detach().clone(), network.members[0].enter.weight.detach().clone()
+        fit._epoch(network, network, Batches(np.array([[20, 40], [30, 50]]), 10, 0, (parts,)), by)
+        moved = (rows.detach() != before).any(dim=1)
+        assert moved.tolist() == [parts == (0,)] * 2 + [parts == (1,)] * 2
+        assert not torch.equal(common, network.members[0].enter.weight)
+
+
+@pytest.mark.parametrize(("parts", "world", "seen"), [
+    pytest.param(4, 2, [[0, 2], [1, 3]], id="each its own"),
+    pytest.param(3, 2, [[0, 2], [1, 0]], id="the last round takes the first one again"),
+    pytest.param(2, 3, [[0, 1], [0, 1], [0, 1]], id="fewer parts than ranks: all look at each, and share its windows"),
+    pytest.param(1, 2, [[0], [0]], id="one part"),
+])  # fmt: skip
+def test_which_parts_a_rank_looks_at(parts, world, seen):
+    fits = [Fit(SimpleNamespace(parts=parts), TrainingConfig(), Rank(k, world, CPU), (0, 1)) for k in range(world)]
+    rounds = [[fit._mine(together) for together in fit._together(np.arange(parts))] for fit in fits]
+    assert rounds == seen
+    alone = parts > 1 and parts >= world
+    assert [fit._sharing for fit in fits] == [(0, 1) if alone else (k, world) for k in range(world)]
 
 
 @pytest.mark.parametrize("after", [2, 5, 7])
@@ -144,6 +177,23 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path, monkeypatch, after):
     for day in cutoffs:
         first, second = (load_checkpoint(f, made, day)[0].state_dict() for f in (whole, launch.checkpoints))
         assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_part_of_new_regions_only_begins_with_the_mean_of_those_known(tmp_path):
+    """Yesterday's run knew A and B, today there is another country with C and D: D's neighbours are unknown too."""
+    made = panel()
+    both = {name: getattr(made, name)[:, :2] for name in ("y", "observed", "alive", "covariates")}
+    manifest = made.manifest.of(slice(0, 2))
+    older = trained(tmp_path, replace(made, manifest=manifest, weights=weights_of(manifest), **both), [cutoff(14)],
+                    small("stcnn", seeds=1), name="older")  # fmt: skip
+    apart = replace(made, manifest=replace(made.manifest, edges=((0, 1, 1.0), (1, 0, 1.0), (2, 3, 1.0), (3, 2, 1.0))))
+    for epochs in (0, 1):
+        config = parted("stcnn", seeds=1, fine_tune_epochs=epochs, warm_start=str(older))
+        folder = trained(tmp_path, apart, [cutoff(7)], config, name=f"today-{epochs}")
+        rows = load_checkpoint(folder, apart, cutoff(7))[0].members[0].region()
+        assert rows.isfinite().all()
+        if epochs == 0:
+            torch.testing.assert_close(rows[2:], rows[:2].mean(0).expand(2, -1))
 
 
 def test_it_goes_on_from_yesterdays_weights_in_parts(tmp_path):

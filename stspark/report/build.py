@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from stspark import __version__
 from stspark.at_once import at_once
 from stspark.report import after, networks, read
+from stspark.report.comparison import NETWORKS_PAGE, UNHIDE
 from stspark.report.data import PLACED, SHOWN, ReportData, Rows, RunFacts, Totals, rows_of
 from stspark.report.page import render
 from stspark.report.raw_rows import example
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stspark")
 
-NETWORKS_PAGE = "networks.html"
 ATTRIBUTED = 200
-"""Regions on the page of the networks, in the map's order."""
+"""Regions on the page of the networks: the largest."""
 MEASURES = {
     "amount": "quantity × price of a day's {types} events",
     "units": "pieces of a day's {types} events",
@@ -49,23 +49,30 @@ def write_report(job: Job, run: Run) -> str:
 
 
 def write_networks(job: Job, run: Run) -> str:
-    """Write the page of the run's attributions beside its report, and return its path."""
+    """Write the page of the run's attributions beside its report, which leads there from now on; return its path."""
     store, settings = job.store, job.settings
-    regions = store.read("regions")
-    first = regions.orderBy("position").limit(ATTRIBUTED).select("region", "name").toPandas()
-    wanted = F.broadcast(job.spark.createDataFrame(first[["region"]]))
-    rows = store.read("attributions").where(F.col("run_id") == run.run_id).join(wanted, "region", "leftsemi")
+    made = store.read("attributions").where(F.col("run_id") == run.run_id)
+    volume = store.read("region_day").groupBy("region").agg(F.sum(F.abs("target")).alias("volume"))
+    known = store.read("regions").join(made.select("region").distinct(), "region", "leftsemi").join(volume, "region")
+    largest = known.orderBy(F.desc("volume"), "region").limit(ATTRIBUTED)
+    first = largest.select("region", "name", "position").toPandas().sort_values("position")
+    rows = made.join(F.broadcast(job.spark.createDataFrame(first[["region"]])), "region", "leftsemi")
+    means = made.where("kind = 'share'").groupBy("model", "source").agg(F.avg("value").alias("value"))
     data = networks.Attributions(
         title=settings.title or settings.dataset,
         dataset=settings.dataset,
         run_id=run.run_id,
         as_of=run.as_of,
         rows=read.collect(rows.drop("run_id")),
+        means=read.collect(means),
         names=dict(zip(first["region"], first["name"].fillna(first["region"]), strict=True)),
-        regions=regions.count(),
+        regions=made.select("region").distinct().count(),
     )
     path = _folder(job, run) / NETWORKS_PAGE
     write(networks.render(data), path)
+    report = path.with_name("index.html")
+    if report.exists():
+        write(report.read_text(encoding="utf-8").replace(*UNHIDE), report)
     return str(path)
 
 
@@ -110,7 +117,7 @@ def read_data(job: Job, run: Run) -> ReportData:
         models=fits[fits["kind"] == "count"],
         failures=fits[fits["kind"] == "failure"],
         rejected=_rejected(account[account["kind"] == "reason"], settings.source.columns),
-        networks_page=NETWORKS_PAGE if (_folder(job, run) / NETWORKS_PAGE).exists() else None,
+        networks_page=(_folder(job, run) / NETWORKS_PAGE).exists(),
         **data,
     )
 

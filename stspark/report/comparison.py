@@ -31,6 +31,10 @@ HEADS = (
     ("fitting", "seconds on executors, all fits and back-tests together"),
     ("failed", "fits that failed, took too long or were skipped: the naive stood in"),
 )
+NETWORKS_PAGE = "networks.html"
+"""Beside the report; jobs/attribute.py writes it."""
+UNHIDE = ('<p id="networks" hidden>', '<p id="networks">')
+"""What has the report lead there."""
 WIDEST = 84.0
 """Pixels of the longest error bar."""
 
@@ -51,10 +55,16 @@ def comparison(data: ReportData) -> Html:
             "div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), class_="models"), class_="scroll"
         ),
         tag("p", _losers(data, whole_models), _alone(data, whole_models)),
-        tag("p", tag("a", "What the networks look at", href=data.networks_page)) if data.networks_page else None,
+        tag(
+            "p", tag("a", "What the networks look at", href=NETWORKS_PAGE), id="networks", hidden=not data.networks_page
+        ),
         tag("p", CHOICE, meaning, class_="muted small"),
         class_="card",
     )
+
+
+def _to_the_networks() -> Html:
+    return tag("a", "What the networks look at", href=NETWORKS_PAGE)
 
 
 def _row(data: ReportData, model: str) -> Html:

@@ -126,8 +126,8 @@ class ReportData:
     monitoring: pd.DataFrame = field(default_factory=lambda: empty("level", "region", "check", "verdict"))
     explained: pd.DataFrame = field(default_factory=lambda: empty("region", "date", "component", "value"))
 
-    networks_page: str | None = None
-    """Where the page of the networks lies, beside this one, if there is one."""
+    networks_page: bool = False
+    """Whether the page of the networks lies beside this one."""
 
     @property
     def shown(self) -> pd.DataFrame:

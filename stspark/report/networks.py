@@ -7,6 +7,7 @@ from datetime import date
 
 import pandas as pd
 
+from stspark.names import SHARES
 from stspark.report.data import rows_of
 from stspark.report.markup import Html, join, tag
 from stspark.report.shell import page, table
@@ -19,33 +20,41 @@ NAMED = 3
 """Sources that a cell names."""
 NAME = 16
 """Letters of a region's name in the picture."""
+GRAPHS = {"weight": "neighbours by W", "learned_weight": "learned"}
+"""Kinds of weights, and what their columns are called."""
 CELL, LETTER = 16.0, 6.2
 GLOSSARY = {
-    "own past, other regions": "Integrated gradients: how far the forecast moves from one without news as every "
-    "region's past goes from an ordinary day to what it was. Shares are of the parts' sizes, so that parts that cancel "
-    "each other still show.",
+    "own past, other regions": "How far the forecast moves from one without news as the regions' pasts go from "
+    "ordinary days to what they were (integrated gradients). Shares are of the parts' sizes, so that parts that cancel "
+    "each other still count.",
     "coming days": "Likewise for weekday, time of year and covariates of the days that are forecast.",
-    "usual week": "Likewise for the seasonal base: the same weekdays of the weeks before.",
-    "days back": "The part of the past that lies on that day; 0 is the last day known.",
-    "hidden": "What the week's forecast loses when that region's past is hidden, in the target's unit. The picture "
-    "shows it as a share of all that hiding regions one by one takes or gives.",
-    "neighbours by W, learned": "The largest weights of the map's neighbours, and of those that the network found.",
+    "usual week": "Likewise for the mean of the same weekdays in the weeks before.",
+    "listens to": "Whose past, when it is hidden, changes the forecast of all coming days together most: as a share of "
+    "all such changes that are named in the table, the region's own included. In the target's unit, with signs: "
+    "attributions, kind occlusion.",
+    "days back": "On which days the past that counts lies; 0 is the last day known.",
+    "covariates": "Of the part of the coming days, which.",
+    "neighbours by W, learned": "The largest weights of the map's neighbours, where the network mixes by them, and of "
+    "those that it found itself. Regions of another part are not seen (regions_at_once).",
     "error": "How far the parts are from adding up, as a share of their sum. Above 5%, mistrust the row.",
 }
 
 
 @dataclass(frozen=True)
 class Attributions:
-    """What the page shows: rows of the table `attributions` for regions in the map's order (region -> name)."""
+    """What the page shows: rows of the table `attributions` for the regions shown, in the map's order (region -> name).
+
+    means: model, source, value: mean share over all regions; regions: how many these are.
+    """
 
     title: str
     dataset: str
     run_id: str
     as_of: date
     rows: pd.DataFrame
+    means: pd.DataFrame
     names: dict[str, str]
     regions: int
-    """All regions, those beyond the page's tables included."""
 
 
 def render(data: Attributions) -> str:
@@ -61,33 +70,22 @@ def render(data: Attributions) -> str:
     return page(f"{data.title}: what the networks look at", data.as_of, sections)
 
 
-def shares(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a region: shares of own, others, coming and base in the sizes of all parts that make its forecast."""
-    kind = rows["kind"].where(
-        rows["kind"] != "region", (rows["source"] == rows["region"]).map({True: "own", False: OTHERS})
-    )
-    parts = rows.assign(kind=kind, size=rows["value"].abs())
-    parts = parts[parts["kind"].isin(("own", OTHERS, "covariate", "base"))]
-    wide = parts.pivot_table(index="region", columns="kind", values="size", aggfunc="sum", fill_value=0.0)
-    wide = wide.reindex(columns=["own", OTHERS, "covariate", "base"], fill_value=0.0)
-    return wide.div(wide.sum(axis=1).where(lambda total: total > 0), axis=0)
-
-
 def _in_short(data: Attributions, model: str) -> Html:
-    mine = data.rows[data.rows["model"] == model]
-    mean = shares(mine).mean()
+    mean = data.means[data.means["model"] == model].set_index("source")["value"].to_dict()
+    own, others, coming, week = (percent(mean.get(name, 0.0), 0) for name in SHARES)
     told = (
-        f": in the mean over {plural(data.regions, 'region')}, {percent(mean['own'], 0)} of what moves a forecast is "
-        f"the region's own past, {percent(mean[OTHERS], 0)} other regions', {percent(mean['covariate'], 0)} the "
-        f"calendar and covariates of the coming days, {percent(mean['base'], 0)} the usual week"
+        f": in the mean over {plural(data.regions, 'region')}, {own} of what moves a forecast is the region's own "
+        f"past, {others} other regions', {coming} the calendar and covariates of the coming days, {week} the usual week"
     )
-    hidden = mine[mine["kind"] == "occlusion"]
     order = list(data.names)
-    size, region, source = max(
-        ((share, r, s) for r, row in zip(order, _listened(hidden, order), strict=True)
-         for s, share in zip(order, row, strict=True) if r != s),
-        default=(0.0, "", ""),
-    )  # fmt: skip
+    listened = _listened(data.rows[(data.rows["model"] == model) & (data.rows["kind"] == "occlusion")], order)
+    pairs = [
+        (share, region, source)
+        for region, row in zip(order, listened, strict=True)
+        for source, share in zip(order, row, strict=True)
+        if region != source
+    ]
+    size, region, source = max(pairs, default=(0.0, "", ""))
     pair = f"; most of all, {_name(data, region)} listens to {_name(data, source)}."
     return join([tag("b", model), told, pair if size > 0 else ". It looks at one region at a time."])
 
@@ -118,12 +116,14 @@ def _picture(hidden: pd.DataFrame, names: dict[str, str]) -> Html | None:
         "svg", *drawn, viewBox=view, role="img", aria_label="Who listens to whom", style=f"max-width:{wide_px:.0f}px"
     )
     note = "A row is a region that is forecast, a column one whose past is hidden; the darker, the more that changes."
+    note += f" The first {DRAWN} of {len(names)}, in the map's order." if len(order) < len(names) else ""
     return tag("div", figure, tag("p", note, class_="muted"), class_="card scroll")
 
 
 def _listened(hidden: pd.DataFrame, order: list[str]) -> list[list[float]]:
     """A row for each region of `order`: the share that hiding each of them has in what all hiding takes and gives."""
-    wide = hidden.assign(size=hidden["value"].abs()).pivot_table(index="region", columns="source", values="size")
+    named = hidden[hidden["source"] != OTHERS]
+    wide = named.assign(size=named["value"].abs()).pivot_table(index="region", columns="source", values="size")
     share = wide.div(wide.sum(axis=1).where(lambda total: total > 0), axis=0)
     found: list[list[float]] = share.reindex(index=order, columns=order).fillna(0.0).to_numpy().tolist()
     return found
@@ -135,32 +135,45 @@ def _square(x: float, y: float, share: float) -> Html:
 
 
 def _regions(mine: pd.DataFrame, data: Attributions) -> Html:
-    part = shares(mine).to_dict("index")
     error = mine.groupby("region")["completeness_error"].max().to_dict()
     groups = dict(iter(mine.groupby(["region", "kind"])))
-    graph = bool(mine["kind"].isin(("weight", "learned_weight")).any())
-
-    def largest(region: str, kind: str, label: str = "{}") -> str:
-        rows = groups.get((region, kind))
-        if rows is None:
-            return UNKNOWN
-        rows = rows[~rows["source"].isin((OTHERS, region))]
-        rows = rows.loc[rows["value"].abs().sort_values(ascending=False).index][:NAMED]
-        total = groups[(region, kind)]["value"].abs().sum()
-        told = [f"{label.format(_name(data, r.source))} ({percent(abs(r.value) / total, 0)})" for r in rows_of(rows)]
-        return ", ".join(told) or UNKNOWN
-
-    head = ["region", "own past", "other regions", "coming days", "usual week", "hidden", "days back", "covariates"]
-    head += [*(("neighbours by W", "learned") if graph else ()), "error"]
+    graphs = [kind for kind in GRAPHS if (mine["kind"] == kind).any()]
+    head = ["region", *SHARES, "listens to", "days back", "covariates", *(GRAPHS[kind] for kind in graphs), "error"]
     lines = []
-    for region in [name for name in data.names if name in part]:
-        numbers = [percent(part[region][kind], 0) for kind in ("own", OTHERS, "covariate", "base")]
-        words = [largest(region, "occlusion"), largest(region, "lag", "day {}"), largest(region, "covariate")]
-        words += [largest(region, kind) for kind in ("weight", "learned_weight")] if graph else []
-        cells = [tag("td", tag("b", _name(data, region))), *(tag("td", n, class_="num") for n in numbers)]
-        cells += [*(tag("td", text) for text in words), tag("td", percent(error[region]), class_="num")]
+    for region in [name for name in data.names if name in error]:
+        part = _values(groups.get((region, "share")))
+        others = {kind: _values(groups.get((region, kind))) for kind in ("occlusion", *graphs)}
+        named = {
+            kind: {_name(data, source): value for source, value in values.items() if source != region}
+            for kind, values in others.items()
+        }
+        days = {f"day {lag}": value for lag, value in _values(groups.get((region, "lag"))).items()}
+        texts = [
+            _largest(named["occlusion"], others["occlusion"]),
+            _largest(days, days),
+            _largest(covariates := _values(groups.get((region, "covariate"))), covariates),
+            *(_largest(named[kind], others[kind]) for kind in graphs),
+        ]
+        cells = [tag("td", tag("b", _name(data, region)))]
+        cells += [tag("td", percent(part.get(name, 0.0), 0), class_="num") for name in SHARES]
+        cells += [*(tag("td", text) for text in texts), tag("td", percent(error[region]), class_="num")]
         lines.append(tag("tr", *cells))
-    return table(head, lines, ("own past", "other regions", "coming days", "usual week", "error"))
+    few = len(data.names) < data.regions
+    note = f"The {len(data.names)} largest of {plural(data.regions, 'region')}, in the map's order." if few else None
+    made = table(head, lines, (*SHARES, "error"), "None of the regions shown has a forecast of this network.")
+    return join([made, tag("p", note, class_="muted") if note else None])
+
+
+def _values(rows: pd.DataFrame | None) -> dict[str, float]:
+    """source -> value, without what is not named."""
+    return {} if rows is None else {str(r.source): float(r.value) for r in rows_of(rows) if r.source != OTHERS}
+
+
+def _largest(named: dict[str, float], all_of_them: dict[str, float]) -> str:
+    """The largest by size, each with its share in the sizes of all."""
+    total = sum(map(abs, all_of_them.values()))
+    first = sorted(named, key=lambda name: -abs(named[name]))[:NAMED] if total > 0 else []
+    return ", ".join(f"{name} ({percent(abs(named[name]) / total, 0)})" for name in first) or UNKNOWN
 
 
 def _glossary(data: Attributions) -> Html:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from stspark.models.deep.network import pinball
+from stspark.models.deep.network import by_region, pinball
 from stspark.models.deep.registry import Ensemble
 from stspark.models.deep.windows import Inputs
-from stspark.training.parts import Panel, Share
+from stspark.training.parts import Panel
 from stspark.training.plan import TrainingConfig
 from stspark.training.rank import Rank
 from stspark.training.state import Keeper, Progress
@@ -52,13 +52,13 @@ class Origins:
 
 @dataclass
 class Batches:
-    """This rank's share of an epoch: [steps, B] first days of windows of `width` origins, for each part of the regions
-    in turn; a seed for the rest."""
+    """This rank's share of an epoch: [steps, B] first days of windows of `width` origins, for each row of `parts`,
+    which are looked at together; a seed for the rest."""
 
     mine: Any
     width: int
     seed: int
-    parts: Any = (0,)
+    parts: Any = ((0,),)
 
     @property
     def steps(self) -> int:
@@ -119,12 +119,21 @@ class Fit:
 
     def _epoch(self, model: nn.Module, network: Ensemble, batches: Batches, by: tuple[Any, Any]) -> float:
         """One pass over `batches`; return the mean loss over all ranks."""
-        optimiser, schedule = by
         model.train()
         torch.manual_seed(batches.seed)  # dropout
-        members = network.members
         total = torch.zeros((), dtype=torch.float64, device=self.rank.device)  # read once: a GPU need not wait
-        for share, starts in ((share, s) for share in self._seen(network, batches.parts) for s in batches.mine):
+        for together in batches.parts:
+            total += self._look(model, network, (batches, together), by)
+        return self.rank.average(float(total) / batches.steps)
+
+    def _look(self, model: nn.Module, network: Ensemble, what: tuple[Batches, Any], by: tuple[Any, Any]) -> Tensor:
+        """The windows of this rank's part among those that the ranks look at together; return the sum of the losses."""
+        (batches, together), (optimiser, schedule) = what, by
+        share = self.panel.share(self._mine(together))
+        network.look_at(share.place, share.weights)
+        members, total = network.members, torch.zeros((), dtype=torch.float64, device=self.rank.device)
+        unseen = self.panel.unseen(together)
+        for starts in batches.mine:
             given = share.inputs, starts, batches.width
             predicted, residual, mask = self._predict(model, given, network.context)
             value = pinball(residual, mask, predicted, network.shape.levels)
@@ -133,17 +142,11 @@ class Fit:
             own.backward()  # type: ignore[no-untyped-call]
             for member in members:
                 nn.utils.clip_grad_norm_(member.parameters(), CLIP)
-            optimiser.step()
+            with untouched(network, optimiser, unseen):
+                optimiser.step()
             schedule.step()
             total += value.detach()
-        return self.rank.average(float(total) / batches.steps)
-
-    def _seen(self, network: Ensemble, parts: Any) -> Iterator[Share]:
-        """The parts one after the other; the network looks at the one that is given out."""
-        for part in parts:
-            share = self.panel.share(int(part))
-            network.look_at(share.part, share.weights)
-            yield share
+        return total
 
     def _predict(self, model: nn.Module, given: tuple[Inputs, Any, int], context: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of windows of origins, (inputs, first days, width): forecasts [S, B, T, H, R, Q], what came and its mask
@@ -168,20 +171,33 @@ class Fit:
         starts, (index, ranks) = held.starts(), self._sharing
         mine = np.resize(starts, -(-len(starts) // ranks) * ranks)[index::ranks]
         losses = []
-        with torch.no_grad():
-            for share in self._seen(network, self._parts(np.arange(self.panel.parts))):
+        for together in self._together(np.arange(self.panel.parts)):
+            share = self.panel.share(self._mine(together))
+            network.look_at(share.place, share.weights)
+            with torch.no_grad():
                 predicted, residual, mask = self._predict(network, (share.inputs, mine, held.width), network.context)
                 losses.append(float(pinball(residual, mask, predicted.mean(0), network.shape.levels)))
+            del share  # before the next part is read
         return self.rank.average(sum(losses) / len(losses))
 
     @property
-    def _sharing(self) -> tuple[int, int]:
-        """This rank and how many share the windows: none where each has parts of the regions to itself."""
-        return (0, 1) if self.panel.parts > 1 else (self.rank.index, self.rank.world)
+    def _own_parts(self) -> bool:
+        """Whether each rank takes parts of the regions to itself; else the ranks share the windows of every part."""
+        return self.panel.parts > 1 and self.panel.parts >= self.rank.world
 
-    def _parts(self, order: Any) -> Any:
-        """This rank's of the parts in `order`."""
-        return order[self.rank.index :: self.rank.world] if self.panel.parts > 1 else order
+    @property
+    def _sharing(self) -> tuple[int, int]:
+        """This rank, and how many share the windows."""
+        return (0, 1) if self._own_parts else (self.rank.index, self.rank.world)
+
+    def _together(self, order: Any) -> Any:
+        """[rounds, ranks or 1]: parts that are looked at together; the last round takes the first ones again."""
+        ranks = self.rank.world if self._own_parts else 1
+        return np.resize(order, (-(-len(order) // ranks), ranks))
+
+    def _mine(self, together: Any) -> int:
+        """This rank's part of those that are looked at together."""
+        return int(together[self.rank.index if self._own_parts else 0])
 
     def _span(self) -> Origins:
         """All origins: after a season where there is more, and a horizon before the cutoff."""
@@ -209,8 +225,25 @@ class Fit:
         steps = -(-len(starts) // size)
         windows = np.resize(order.permutation(starts), (steps, size))
         seed = np.random.SeedSequence([*self.seeds, self.rank.index, epoch]).generate_state(1)[0]
-        parts = self._parts(order.permutation(self.panel.parts))
+        parts = self._together(order.permutation(self.panel.parts))
         return Batches(windows[:, index::ranks], origins.width, int(seed), parts)
+
+
+@contextmanager
+def untouched(network: Ensemble, optimiser: torch.optim.Optimizer, unseen: Tensor | None) -> Iterator[None]:
+    """A step that leaves the own rows of `unseen` regions as they are, and what the optimiser remembers of them.
+
+    Their gradient is 0, but AdamW would move them on by its memory, and towards 0.
+    """
+    kept = []
+    if unseen is not None:
+        for parameter in by_region(network).values():
+            memory = optimiser.state[parameter]
+            kept += [parameter.data, *(memory[key] for key in ("exp_avg", "exp_avg_sq") if key in memory)]
+    before = [values[unseen] for values in kept]
+    yield
+    for values, rows in zip(kept, before, strict=True):
+        values[unseen] = rows
 
 
 def rising_and_falling(network: nn.Module, rate: float, decay: float, steps: int) -> tuple[Any, Any]:

@@ -45,11 +45,8 @@ class Place:
 
 def choose_place(spark: SparkSession, config: TrainingConfig) -> Place:
     """Decide where the ranks run; raise EnvironmentMistake where GPU or slots are missing."""
-    local = _is_local(spark)
+    local = is_local(spark)
     gpu = finds_gpu(spark, config.gpu)
-    if config.gpu == "always" and not gpu:
-        lack = "this machine shows no CUDA device" if local else "spark.task.resource.gpu.amount is not 1"
-        raise EnvironmentMistake("training.gpu", f"is 'always', but {lack}", "set it to auto or give tasks a GPU")
     if config.gpu == "auto" and not gpu:
         log.info("%s: no GPU found, training on CPU", config.name)
     if local and gpu:
@@ -69,23 +66,37 @@ def choose_place(spark: SparkSession, config: TrainingConfig) -> Place:
 
 
 def finds_gpu(spark: SparkSession, wanted: str) -> bool:
-    """Tell whether tasks have a GPU: the driver's where they run in it, else one that Spark hands out to each."""
-    return wanted != "never" and (_driver_has_gpu() if _is_local(spark) else _tasks_have_gpu(spark))
+    """Tell whether tasks have a GPU: the driver's where they run in it, else one that Spark hands out to each.
+
+    Raises EnvironmentMistake where there is none and `wanted` is always.
+    """
+    local = is_local(spark)
+    found = wanted != "never" and (_driver_has_gpu() if local else _tasks_have_gpu(spark))
+    if wanted == "always" and not found:
+        lack = "this machine shows no CUDA device" if local else "spark.task.resource.gpu.amount is not 1"
+        raise EnvironmentMistake("training.gpu", f"is 'always', but {lack}", "set it to auto or give tasks a GPU")
+    return found
 
 
 def device_of_task() -> torch.device:
-    """Where a task of a session that finds GPUs computes: on the one that Spark gave it, on its CPU if none works."""
+    """Where a task of a session that finds GPUs computes: on the one that Spark gave it, on its CPU if none works.
+
+    On a GPU in full precision and the same way each time, as `join` has it for ranks.
+    """
     import torch
     from pyspark import TaskContext
 
     if not torch.cuda.is_available():
         return torch.device("cpu")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = False
     context = TaskContext.get()
     given = context.resources().get("gpu") if context else None
     return torch.device("cuda", int(given.addresses[0]) if given else 0)
 
 
-def _is_local(spark: SparkSession) -> bool:
+def is_local(spark: SparkSession) -> bool:
     """A master of one process; local-cluster is a cluster."""
     return re.match(r"local(\[|$)", str(spark.sparkContext.master)) is not None
 

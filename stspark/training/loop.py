@@ -59,7 +59,7 @@ def _train(launch: Launch, rank: Rank) -> None:
         load_weights(network, launch.checkpoints, launch.cutoffs[launch.start - 1], manifest)
     elif config.warm_start:
         older = Path(config.warm_start)
-        begin_from(network, older, latest_checkpoint(older, launch.cutoffs[0]), manifest, parts)
+        begin_from(network, older, latest_checkpoint(older, launch.cutoffs[0]), manifest)
     elif config.pretrained:
         begin_from_pretrained(network, config.pretrained)
     network.to(rank.device)
@@ -83,8 +83,7 @@ def _train_cutoff(launch: Launch, position: int, regions: Regions, network: Ense
     fit = Fit(panel, config, rank, (manifest.seed, panel.days))
     keeper = Keeper(launch.state, f"{key}/{rank.world}", rank.index == 0)
     done = _fit(fit, network, position, keeper, say)
-    for share in map(panel.share, range(panel.parts)):
-        settle_newcomers(network, share.inputs, share.weights, share.part)
+    settle_newcomers(network, panel.taught, manifest)
     if rank.index == 0:
         facts = (config.name, config.seeds, config.network)
         how = TrainedWith(key, manifest.data_version, done.epoch, done.loss, done.best, *facts, panel.parts)

@@ -2,11 +2,13 @@
 
 A panel that is too large for a process's memory is seen a part at a time, as Cluster-GCN sees a graph (Chiang et al.
 2019, https://arxiv.org/abs/1905.07953): the regions, in spatial order, are cut into equal parts, and within one the
-others are as if they were not there. Every part belongs to one rank in each epoch.
+others are as if they were not there. Where there are as many parts as ranks or more, each rank takes its own ones of an
+epoch, and a step is over one part of each; else all look at the same part and share its windows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stspark.models.deep.windows import Inputs, Scaler, fit_scaler, make_inputs, usable_width
-from stspark.snapshot import WHOLE, Floats, Manifest, Snapshot, load_snapshot
+from stspark.models.deep.windows import Inputs, Scaler, fit_scaler, make_inputs, taught, usable_width
+from stspark.snapshot import WHOLE, Bools, Floats, Manifest, Snapshot, load_snapshot
 
 
 class Regions:
@@ -42,9 +44,9 @@ class Regions:
 
 @dataclass(frozen=True)
 class Share:
-    """One part of the regions, r of R, at a cutoff: which, their tensors and their neighbours' weights [r, r]."""
+    """One part of the regions, r of R, at a cutoff: their places [r] (None: all), tensors and weights [r, r]."""
 
-    part: slice
+    place: Tensor | None
     inputs: Inputs
     weights: Tensor
 
@@ -57,7 +59,7 @@ class Panel:
         manifest = regions.manifest
         self.days, self.horizon, self.period = manifest.days_until(cutoff), manifest.horizon, manifest.season
         self.size, self.parts = len(manifest.regions), len(regions.parts)
-        self.scaler = self._fit_scaler()
+        self.scaler, self.taught = self._look_through()
         self._kept: tuple[int, Share] | None = None
 
     def share(self, part: int) -> Share:
@@ -65,20 +67,33 @@ class Panel:
         if self._kept is None or self._kept[0] != part:
             self._kept = None
             known = self.regions.read(part).known_on(self.cutoff)
-            place = self.regions.parts[part]
-            inputs = make_inputs(known, self.scaler.of(place)).to(self.device)
+            which = self.regions.parts[part]
+            inputs = make_inputs(known, self.scaler.of(which)).to(self.device)
             weights = torch.from_numpy(known.weights).float().to(self.device)
+            place = None if which == WHOLE else torch.arange(which.start, which.stop, device=self.device)
             self._kept = part, Share(place, inputs, weights)
         return self._kept[1]
 
-    def _fit_scaler(self) -> Scaler:
-        """As if all regions had been read at once, but for the last bits of the covariates' shift and width."""
-        fitted, moments = [], []
-        for part in range(self.parts):
-            known = self.regions.read(part).known_on(self.cutoff)
-            fitted.append(fit_scaler(known))
-            moments.append(_moments(known.covariates[: self.days]))
-        return fitted[0] if self.parts == 1 else _joined(fitted, np.stack(moments))
+    def unseen(self, parts: Sequence[int]) -> Tensor | None:
+        """[R] whether a region is in none of these parts, on the device; None where there is only one."""
+        if self.parts == 1:
+            return None
+        found = torch.ones(self.size, dtype=torch.bool)
+        for part in parts:
+            found[self.regions.parts[part]] = False
+        return found.to(self.device)
+
+    def _look_through(self) -> tuple[Scaler, Bools]:
+        """The scaler, as if all regions had been read at once but for the last bits of the covariates' shift and width;
+        and which regions can teach something."""
+        found = [self._look_at(part) for part in range(self.parts)]
+        fitted, moments, learned = zip(*found, strict=True)
+        scaler = fitted[0] if self.parts == 1 else _joined(fitted, np.stack(moments))
+        return scaler, np.concatenate(learned)
+
+    def _look_at(self, part: int) -> tuple[Scaler, Floats, Bools]:
+        known = self.regions.read(part).known_on(self.cutoff)
+        return fit_scaler(known), _moments(known.covariates[: self.days]), taught(known)
 
 
 def _moments(covariates: Floats) -> Floats:
@@ -88,7 +103,7 @@ def _moments(covariates: Floats) -> Floats:
     return np.stack([values.count(axis=(0, 1)), mean, variance])
 
 
-def _joined(fitted: list[Scaler], moments: Floats) -> Scaler:
+def _joined(fitted: Sequence[Scaler], moments: Floats) -> Scaler:
     """One scaler from those of the parts and their covariates' moments [parts, 3, K]."""
     count, mean, variance = moments.swapaxes(0, 1)
     share = count / np.maximum(count.sum(axis=0), 1.0)

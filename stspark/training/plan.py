@@ -25,14 +25,14 @@ class TrainingConfig:
     """How to train.
 
     gpu: auto, always or never; processes: ranks; batch: windows of `window` origin days each that one step of
-    the optimiser takes, spread over the ranks. More processes change rounding, not what is learned from.
+    the optimiser takes, spread over the ranks. More processes change rounding, not what is learned from (but with
+    regions in parts: then a step is over as many parts as there are ranks).
     seeds: networks whose forecasts are averaged; patience: epochs without a better loss on held-out days (the
     last `validation` origins before the first cutoff) after which the training ends; 0 holds nothing out;
     warm_start: folder of an older run's checkpoints to begin from, `fine_tune_epochs` a cutoff;
     pretrained: a transformer's checkpoint of jobs/pretrain.py to begin from: the head alone learns for
     `head_epochs`, then everything;
-    regions_at_once: more regions than this are seen in parts of at most so many, each part by one rank at a time;
-    0 sees any number at once;
+    regions_at_once: more regions than this are seen in equal parts of at most so many; 0 sees any number at once;
     precision: bf16 (on a GPU only) or fp32; compile: torch.compile, on a GPU only.
     """
 
@@ -93,7 +93,7 @@ class Launch:
 
     def parts(self, manifest: Manifest) -> list[slice]:
         """The parts that the regions are seen in."""
-        return cut(len(manifest.regions), self.config.regions_at_once, self.config.processes)
+        return cut(len(manifest.regions), self.config.regions_at_once)
 
     def key(self, manifest: Manifest, position: int) -> str:
         """Hash of all that decides the weights of the cutoff at `position`: data, config, cutoffs up to it."""

@@ -20,7 +20,7 @@ from stspark.fleet.panel import sound, to_rows
 from stspark.models.deep.checkpoint import predict, read_facts, trained_parts
 from stspark.names import quantile_column
 from stspark.snapshot import load_manifest, load_snapshot, local_path
-from stspark.training.launch import Place, choose_place, device_of_task, find_failure, finds_gpu, run_ranks
+from stspark.training.launch import Place, choose_place, device_of_task, find_failure, finds_gpu, is_local, run_ranks
 from stspark.training.plan import Launch, TrainingConfig
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def score(
     def forecast_cutoffs(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import torch
 
-        torch.set_num_threads(1)  # the same sums in the same order on every machine
+        torch.set_num_threads(1)  # the same sums in the same order on every CPU
         device = device_of_task() if cuda else torch.device("cpu")
         for batch in batches:
             for position in batch["id"]:
@@ -207,4 +207,5 @@ def score(
 
     doubles = ", ".join(f"{name} double" for name in ["y_hat", *quantiles])
     schema = f"cutoff date, region string, date date, horizon int, {doubles}"
-    return spark.range(0, len(wanted), 1, len(wanted)).mapInPandas(forecast_cutoffs, schema)
+    tasks = 1 if cuda and is_local(spark) else len(wanted)  # of one GPU's memory a task takes its share
+    return spark.range(0, len(wanted), 1, tasks).mapInPandas(forecast_cutoffs, schema)

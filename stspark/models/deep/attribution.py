@@ -15,11 +15,13 @@ from torch import Tensor
 
 from stspark.models.deep.registry import Ensemble
 from stspark.models.deep.windows import Scaler, make_inputs
+from stspark.names import SHARES
 from stspark.snapshot import Snapshot
 
 STEPS = 64
 MOST = 30
 """Sources that are named one by one, by size; the rest is one row, `others`."""
+NOT_A_SUM = float("nan")
 CALENDAR = (("weekday", 7), ("time of year", 4))
 
 Inputs3 = tuple[Tensor, Tensor, Tensor]
@@ -29,7 +31,8 @@ Inputs3 = tuple[Tensor, Tensor, Tensor]
 class Part:
     """kind: region, lag, covariate, base (in spreads over the region's level, mean over the horizon; region +
     covariate + base sum to the forecast's news, lag is the region parts by day); occlusion (what the forecast of all
-    days together loses when that region's past is hidden, target's unit); weight, learned_weight (of W and A).
+    days together loses when that region's past is hidden, target's unit); weight, learned_weight (of W, where
+    the network mixes by it, and A); share (of each of names.SHARES in the sizes of all parts).
     error: of the sum, as a share of the whole; NaN for kinds that are no sum."""
 
     kind: str
@@ -49,11 +52,22 @@ def attribute(network: Ensemble, snapshot: Snapshot, scaler: Scaler, region: int
     names = snapshot.manifest.regions
     by_region = past.sum(dim=(0, 1, 2)).tolist()
     by_day = past.sum(dim=(0, 1, 3)).flip(0).tolist()  # lag 0 is the origin
-    parts = [*_largest("region", names, by_region, error), *_largest("lag", range(len(by_day)), by_day, error)]
-    parts += _largest("covariate", *_by_covariate(known.sum(dim=(0, 1, 2)), snapshot.manifest.covariates), error)
+    by_covariate = _by_covariate(known.sum(dim=(0, 1, 2)), snapshot.manifest.covariates)
+    parts = [*_largest("region", names, by_region, error, region), *_largest("lag", range(len(by_day)), by_day, error)]
+    parts += _largest("covariate", *by_covariate, error)
     parts.append(Part("base", "seasonal base", float(base.sum()), error))
-    parts += _largest("occlusion", names, _occluded(network, real, region, snapshot, scaler), float("nan"))
-    return [*parts, *_graphs(network, snapshot, region)]
+    parts += _shares(by_region, region, by_covariate[1], float(base.sum()))
+    hidden = _occluded(network, real, region, snapshot, scaler)
+    return [*parts, *_largest("occlusion", names, hidden, NOT_A_SUM, region), *_graphs(network, snapshot, region)]
+
+
+def _shares(by_region: Sequence[float], region: int, by_covariate: Sequence[float], base: float) -> list[Part]:
+    """Shares in the sizes of the parts, so that parts which cancel each other still count; none of a forecast without
+    news."""
+    own = abs(by_region[region])
+    sizes = own, sum(map(abs, by_region)) - own, sum(map(abs, by_covariate)), abs(base)
+    total = sum(sizes)
+    return [Part("share", name, size / total, NOT_A_SUM) for name, size in zip(SHARES, sizes, strict=True) if total > 0]
 
 
 def _news(network: Ensemble, given: Inputs3, region: int) -> Tensor:
@@ -111,16 +125,18 @@ def _demand(network: Ensemble, given: Inputs3, region: int, scaler: Scaler, leve
 def _graphs(network: Ensemble, snapshot: Snapshot, region: int) -> Iterator[Part]:
     """W's row of the region and the learned adjacency's, the mean over the ensemble, where there is one."""
     names = snapshot.manifest.regions
-    yield from _largest("weight", names, snapshot.weights[region].tolist(), float("nan"))
+    mixes = [m for m in network.members if getattr(getattr(m, "config", None), "neighbours", False)]
+    if mixes:
+        yield from _largest("weight", names, snapshot.weights[region].tolist(), NOT_A_SUM)
     learned = [m.adjacency()[region] for m in network.members if getattr(getattr(m, "config", None), "nodes", 0)]  # type: ignore[operator]
     if learned:
         values = torch.stack(learned).mean(0).detach()
-        yield from _largest("learned_weight", names, values.tolist(), float("nan"))
+        yield from _largest("learned_weight", names, values.tolist(), NOT_A_SUM)
 
 
-def _largest(kind: str, names: Sequence[object], values: Sequence[float], error: float) -> list[Part]:
-    """The largest parts by size, the others as one; nothing for parts of 0."""
-    order = sorted(range(len(values)), key=lambda k: (-abs(values[k]), k))
+def _largest(kind: str, names: Sequence[object], values: Sequence[float], error: float, always: int = -1) -> list[Part]:
+    """The largest parts by size and that at `always`, the others as one; nothing for parts of 0."""
+    order = sorted(range(len(values)), key=lambda k: (k != always, -abs(values[k]), k))
     parts = [Part(kind, str(names[k]), values[k], error) for k in order[:MOST] if values[k] != 0.0]
     rest = sum(values[k] for k in order[MOST:])
     return parts + ([Part(kind, "others", rest, error)] if len(order) > MOST else [])

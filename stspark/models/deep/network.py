@@ -42,17 +42,17 @@ class Network(nn.Module):
         super().__init__()
         self.shape, self.context = shape, context
 
-    def look_at(self, part: slice, weights: Tensor) -> None:
-        """From now on the regions are those of `part`, with these neighbours' weights [r, r]."""
+    def look_at(self, place: Tensor | None, weights: Tensor) -> None:
+        """From now on the regions are those at `place` [r] (None: all), with these neighbours' weights [r, r]."""
         for module in self.modules():
             if isinstance(module, PerRegion):
-                module.part = part
+                module.place = place
 
 
 class PerRegion(nn.Module):
-    """One row of learned numbers for each region: [R, width]; of `part` of the regions, when only that is looked at."""
+    """One row of learned numbers for each region, [R, width]; those at `place` [r] when only these are looked at."""
 
-    part = slice(None)
+    place: Tensor | None = None
 
     def __init__(self, start: Tensor) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class PerRegion(nn.Module):
 
     def forward(self) -> Tensor:
         """Return [r, width]."""
-        return self.rows if self.part == slice(None) else self.rows[self.part]
+        return self.rows if self.place is None else self.rows.index_select(0, self.place)
 
 
 def by_region(module: nn.Module) -> dict[str, nn.Parameter]:

@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from stspark.models.deep.network import by_region
 from stspark.models.deep.registry import Ensemble
-from stspark.models.deep.windows import Inputs
+from stspark.snapshot import Bools, Manifest, row_shares
 
 ROUNDS = 3
 """How far from a known region a new one may lie, in neighbours."""
 
 
-def settle_newcomers(network: Ensemble, inputs: Inputs, weights: Tensor, part: slice = slice(None)) -> None:
+def settle_newcomers(network: Ensemble, taught: Bools, manifest: Manifest) -> None:
     """Set the embeddings and fusion of regions that no target day was seen of to their neighbours' weighted mean.
 
-    inputs, weights ([r, r], row-standardised): of the `part` of the regions that is settled. A newcomer without any
-    known neighbour takes the mean of all known regions of the part.
+    taught: [R], the others are newcomers. One without any known neighbour takes the mean of all known regions.
     """
-    known = inputs.targets_seen()  # [R]
+    known = torch.from_numpy(taught)
     if bool(known.all()) or not bool(known.any()):
         return
-    graph = weights.cpu()
+    graph = neighbours(manifest)
     for parameter in by_region(network).values():
-        rows = parameter.detach()[part]
-        rows.copy_(filled(rows.cpu(), known, graph))
+        parameter.data.copy_(filled(parameter.detach().cpu(), known, graph))
+
+
+def neighbours(manifest: Manifest) -> Tensor:
+    """W: [R, R] sparse, rows sum to 1."""
+    shares = row_shares(manifest)
+    place = torch.tensor([(i, j) for i, j, _ in shares], dtype=torch.long).reshape(-1, 2).T
+    size = (len(manifest.regions),) * 2
+    return torch.sparse_coo_tensor(place, torch.tensor([w for *_, w in shares]), size, check_invariants=True).coalesce()
 
 
 def filled(rows: Tensor, known: Tensor, graph: Tensor) -> Tensor:
     """[R, width] with the rows of regions that are not `known` replaced, outwards from the known ones."""
     rows, have = rows.clone(), known.clone()
     for _ in range(ROUNDS):
-        reach = graph * have.float()
-        weight = reach.sum(1, keepdim=True)
-        new = ~have & (weight[:, 0] > 0)
-        rows[new] = ((reach @ rows) / weight.clamp_min(1e-12))[new]
+        weight = torch.mv(graph, have.float())
+        new = ~have & (weight > 0)
+        rows[new] = (torch.mm(graph, rows * have[:, None]) / weight.clamp_min(1e-12)[:, None])[new]
         have = have | new
     rows[~have] = rows[known].mean(0)
     return rows

@@ -81,10 +81,10 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.shape, self.context = members[0].shape, members[0].context
 
-    def look_at(self, part: slice, weights: Tensor) -> None:
+    def look_at(self, place: Tensor | None, weights: Tensor) -> None:
         """See Network.look_at."""
         for member in self.members:
-            member.look_at(part, weights)  # type: ignore[operator]
+            member.look_at(place, weights)  # type: ignore[operator]
 
     def forward(self, past: Tensor, known: Tensor, base: Tensor) -> Tensor:
         return torch.stack([member(past, known, base) for member in self.members])

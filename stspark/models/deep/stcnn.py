@@ -107,8 +107,8 @@ class STCNN(Network):
         self.dropout = nn.Dropout(config.dropout)
         self.readout = Readout(shape, channels, config.embedding, config.covariates)
 
-    def look_at(self, part: slice, weights: Tensor) -> None:
-        super().look_at(part, weights)
+    def look_at(self, place: Tensor | None, weights: Tensor) -> None:
+        super().look_at(place, weights)
         self.weights = weights
 
     def adjacency(self) -> Tensor:

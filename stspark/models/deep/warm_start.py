@@ -7,7 +7,6 @@ its future.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from safetensors.torch import load
 from stspark.errors import ConfigError
 from stspark.models.deep.checkpoint import read_facts
 from stspark.models.deep.network import by_region
-from stspark.models.deep.newcomers import filled
+from stspark.models.deep.newcomers import filled, neighbours
 from stspark.models.deep.registry import Ensemble
-from stspark.snapshot import Manifest, weights_of
+from stspark.snapshot import Manifest
 
 FIX = "leave out warm_start, or name the checkpoints of a run with the same network and covariates"
 
@@ -37,10 +36,10 @@ def latest_checkpoint(folder: Path, cutoff: date) -> date:
     return max(usable)
 
 
-def begin_from(network: Ensemble, folder: Path, cutoff: date, manifest: Manifest, parts: Sequence[slice]) -> None:
+def begin_from(network: Ensemble, folder: Path, cutoff: date, manifest: Manifest) -> None:
     """Load the checkpoint's weights into `network`; ConfigError if it is of another size or other covariates.
 
-    parts: of the manifest's regions; a new region has neighbours in its own part only.
+    Where the checkpoint knows none of the regions, their own parameters stay random.
     """
     facts = known_covariates(folder, cutoff, manifest)
     weights = load((folder / f"{cutoff}.safetensors").read_bytes())
@@ -48,14 +47,13 @@ def begin_from(network: Ensemble, folder: Path, cutoff: date, manifest: Manifest
     place = {name: k for k, name in enumerate(facts["regions"])}
     known = torch.tensor([name in place for name in manifest.regions])
     source = torch.tensor([place.get(name, 0) for name in manifest.regions])
-    graphs = [torch.from_numpy(weights_of(manifest.of(part))).float() for part in parts]
-    own = by_region(network)
+    own, graph = by_region(network), neighbours(manifest)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            rows = weights[name]
-            if name in own:
-                rows = torch.cat([filled(rows[source[p]], known[p], w) for p, w in zip(parts, graphs, strict=True)])
-            parameter.copy_(rows)
+            if name not in own:
+                parameter.copy_(weights[name])
+            elif bool(known.any()):
+                parameter.copy_(filled(weights[name][source], known, graph))
 
 
 def known_covariates(folder: Path, cutoff: date, manifest: Manifest) -> dict[str, Any]:

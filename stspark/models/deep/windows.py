@@ -119,10 +119,6 @@ class Inputs:
         base = (self.base(first, count) - self.level[first:end, None, :]) / self.spread
         return past, self.known[first + 1 : end + self.horizon], base
 
-    def targets_seen(self) -> Tensor:
-        """[R] whether any target day of an origin was seen: the region has taught the network something."""
-        return (self.seen[1:] & self.alive[:-1]).any(0).cpu()
-
     def targets(self, first: int, count: int) -> tuple[Tensor, Tensor]:
         """Return (residual, mask), both [count, H, R], of origins whose target days lie in the past."""
         ahead = torch.arange(1, self.horizon + 1, device=self.a.device)
@@ -160,6 +156,11 @@ def _spread(a: Floats, seen: Bools, season: int) -> float:
     if len(change) >= FEWEST_CHANGES:
         return max(float(np.std(change)), SMALLEST_SPREAD)
     return max(float(np.std(a[seen])), SMALLEST_SPREAD) if seen.sum() > 1 else 1.0
+
+
+def taught(snapshot: Snapshot) -> Bools:
+    """[R] whether any target day of an origin was seen: the region can teach a network something."""
+    return np.asarray((snapshot.observed[1:] & snapshot.alive[1:] & snapshot.alive[:-1]).any(axis=0))
 
 
 def make_inputs(snapshot: Snapshot, scaler: Scaler) -> Inputs:
