@@ -355,7 +355,9 @@ def emptied(frame: pd.DataFrame) -> pd.DataFrame:
 
 def test_every_section_is_there_and_every_element_is_closed(page: Page) -> None:
     assert [section["id"] for section in page.of("section")] == list(SECTIONS)
-    assert [link["href"] for link in page.of("a")] == [f"#{name}" for name in SECTIONS]
+    assert [link["href"] for link in page.of("a")] == [*(f"#{name}" for name in SECTIONS), "networks.html"]
+    [to_networks] = [paragraph for paragraph in page.of("p") if paragraph.get("id") == "networks"]
+    assert "hidden" in to_networks, "jobs/attribute.py has written no page"
     assert page.open == []
 
 
