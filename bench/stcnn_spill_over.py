@@ -3,8 +3,8 @@
 A panel with known spill-over: regions at random places, W their four nearest neighbours; the log of demand has a week,
 an own shock that fades (0.3 a day), and rho times the neighbours' mean shock of the day before:
 u_t = 0.3 u_{t-1} + rho W u_{t-1} + e_t. With rho 0 there is nothing to learn from neighbours. The margin is the share
-of the absolute error that the network saves against itself without neighbours, with a bootstrap interval over
-(cutoff, region).
+of the absolute error that the network, with its usual options, saves against itself without neighbours, with a
+bootstrap interval over (cutoff, region).
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ REGIONS, NEIGHBOURS, HORIZON = 24, 4, 7
 QUANTILES = (0.1, 0.5, 0.9)
 OWN, SHOCK = 0.3, 0.25
 BLIND = {"neighbours": False, "nodes": 0, "across": 1}
-TRAINING = {"epochs": 60, "patience": 6, "fine_tune_epochs": 6}
-"""Both train until the days held out before the first cutoff gain nothing more."""
 ROUNDS = 1000
 
 
@@ -64,7 +62,7 @@ def _errors(path: str, out: str, options: dict[str, Any]) -> Floats:
     """Absolute error of every (cutoff, region), summed over the first days ahead."""
     snapshot = load_snapshot(path)
     Path(out).mkdir()
-    launch = Launch(path, out, config(TRAINING | options), tuple(cutoffs(snapshot)))
+    launch = Launch(path, out, config(dict(options)), tuple(cutoffs(snapshot)))
     train_rank(launch)
     found = []
     for day in launch.cutoffs:

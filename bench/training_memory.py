@@ -1,4 +1,4 @@
-"""Memory and speed of one training process as regions grow: python -m bench.training_memory [--regions 100 1000 10000]
+"""Memory and speed of one training process as regions grow: python -m bench.training_memory [--regions 100 1000 …]
 
 A simulated panel of 400 days is written as Spark would write it; `stcnn` with its usual options learns from it for two
 epochs at one cutoff, in a process of its own, with all regions at once and in parts. Peak is that process's largest
@@ -29,7 +29,7 @@ AT_ONCE = (0, 1000, 250)
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.training_memory", description=__doc__.splitlines()[0])
-    parser.add_argument("--regions", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--regions", type=int, nargs="+", default=[100, 1000, 3000])
     parser.add_argument("--at-once", type=int, nargs="+", default=AT_ONCE)
     parser.add_argument("--rank", help=argparse.SUPPRESS)
     options = parser.parse_args()

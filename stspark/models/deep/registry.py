@@ -37,8 +37,8 @@ class Kind:
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
-STCNN_TRAINING = {"seeds": 3, "fine_tune_epochs": 4, "window": 56, "batch": 2}
-"""Long windows share their context, which pays for the other seeds."""
+STCNN_TRAINING = {"seeds": 3, "batch": 2}
+"""Two windows a step: a small panel has few, and needs the steps."""
 
 TRANSFORMER_TRAINING = {"epochs": 30, "window": 56, "batch": 2, "learning_rate": 2e-3}
 """Long windows share their year of context."""
