@@ -77,9 +77,7 @@ def fit_distributed(spark: SparkSession, snapshot: str, cutoff: date, model: Boo
     design = learning_design(known)
     boosters = []
     for seed in model.seeds(known.manifest.seed):
-        rows = training_rows(spark, snapshot, cutoff, model, seed)
-        worker = F.pmod(F.col("origin") + F.col("number"), F.lit(workers)).cast("int")
-        rows = rows.repartitionById(workers, worker).sortWithinPartitions("origin", "number").cache()
+        rows = shared_out(training_rows(spark, snapshot, cutoff, model, seed), workers).cache()
         try:
             if (count := rows.count()) < workers:
                 raise ValueError(f"{len(known.y)} days of history give {count} examples for {workers} workers")
@@ -97,6 +95,12 @@ def fit_distributed(spark: SparkSession, snapshot: str, cutoff: date, model: Boo
         finally:
             rows.unpersist()
     return model.parameters(design, boosters)
+
+
+def shared_out(rows: DataFrame, workers: int) -> DataFrame:
+    """Each worker's rows as one partition, equal to a few rows, in a fixed order: a worker without any would fail."""
+    worker = F.pmod(F.col("origin") + F.col("number"), F.lit(workers)).cast("int")
+    return rows.repartitionById(workers, worker).sortWithinPartitions("origin", "number")
 
 
 def training_rows(spark: SparkSession, snapshot: str, cutoff: date, model: BoostedTrees, seed: int) -> DataFrame:

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 from shop_panel import QUANTILES, cutoff_of, shop_panel
 from test_boosted_trees import SMALL
 
-from stspark.boosting import fit_distributed, fitted_before, need_slots, training_rows
+from stspark.boosting import fit_distributed, fitted_before, need_slots, shared_out, training_rows
 from stspark.errors import EnvironmentMistake
 from stspark.models.panel.boosted.model import learning_design
 from stspark.models.panel.boosted.sample import draw
@@ -55,6 +56,17 @@ def test_executors_make_the_rows_of_the_local_fit(spark, panel, snapshot):
     np.testing.assert_allclose(made["label"].to_numpy()[order], local.z[other])
     features = np.array(made["features"].tolist(), dtype=np.float32)[order]
     np.testing.assert_array_equal(features, local.x[other].astype(np.float32))
+
+
+def test_more_workers_than_origins_all_get_rows_in_their_order(spark, tmp_path):
+    """Two months give four days to learn from."""
+    short = shop_panel(60)
+    rows = training_rows(spark, written(short, tmp_path / "s"), short.manifest.day(59), SMALL, 1)
+    parts = shared_out(rows, 8).withColumn("worker", F.spark_partition_id()).toPandas().groupby("worker")
+    sizes = parts.size()
+    assert len(sizes) == 8
+    assert sizes.max() - sizes.min() <= 4
+    assert all(part[["origin", "number"]].apply(tuple, axis=1).is_monotonic_increasing for _, part in parts)
 
 
 def test_two_workers_train_a_usable_model(spark, panel, snapshot):
