@@ -6,7 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import torch
-from test_stcnn import DAYS, FIRST, HORIZON, QUANTILES, REGIONS, a_network, cutoff, panel, trained, write
+from test_stcnn import DAYS, FIRST, HORIZON, QUANTILES, REGIONS, a_network, cutoff, noiseless, panel, trained, write
 
 from stspark.errors import ConfigError
 from stspark.models.deep.checkpoint import load_checkpoint, predict
@@ -40,11 +40,7 @@ def test_every_network_has_its_name_in_the_list_of_global_models():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_overfits_a_tiny_panel(tmp_path, name):
     """Demand without noise, in which the promotion doubles: a network must learn it nearly by heart."""
-    made = panel()
-    t = np.arange(DAYS + HORIZON)
-    week = 1 + 0.4 * np.sin(2 * np.pi * t / 7)
-    truth = np.array([5.0, 20.0, 40.0, 80.0]) * week[:, None] * (1 + made.covariates[:, :, 0])
-    exact = replace(made, y=np.where(made.alive, truth[:DAYS], 0.0))
+    exact, truth = noiseless(panel())
     folder = trained(tmp_path, exact, [cutoff(0)], small(name, epochs=80, learning_rate=1e-2))
     values = predict(folder, exact, cutoff(0))[..., 0]
     assert np.abs(values - truth[DAYS:].T).sum() / truth[DAYS:].sum() < 0.1

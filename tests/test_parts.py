@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from test_networks import Killed, small
-from test_stcnn import DAYS, FIRST, HORIZON, REGIONS, a_network, cutoff, panel, trained, write
+from test_stcnn import DAYS, FIRST, REGIONS, a_network, cutoff, noiseless, panel, trained, write
 
 from stspark.errors import ConfigError
 from stspark.models.deep.checkpoint import load_checkpoint, predict, trained_parts
@@ -79,11 +79,7 @@ def test_parts_are_scaled_as_the_whole_is(tmp_path):
 @pytest.mark.parametrize("name", ["stcnn", "gru", "transformer"])
 def test_it_learns_the_promotion_in_parts_as_well(tmp_path, name):
     """Demand without noise: weights are learned from all parts, each region's own rows from its part."""
-    made = panel()
-    t = np.arange(DAYS + HORIZON)
-    week = 1 + 0.4 * np.sin(2 * np.pi * t / 7)
-    truth = np.array([5.0, 20.0, 40.0, 80.0]) * week[:, None] * (1 + made.covariates[:, :, 0])
-    exact = replace(made, y=np.where(made.alive, truth[:DAYS], 0.0))
+    exact, truth = noiseless(panel())
     folder = trained(tmp_path, exact, [cutoff(0)], parted(name, epochs=60, learning_rate=1e-2))
     values = of_parts(tmp_path / "run-snapshot", folder, cutoff(0))[..., 0]
     assert np.abs(values - truth[DAYS:].T).sum() / truth[DAYS:].sum() < 0.1

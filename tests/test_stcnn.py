@@ -71,6 +71,14 @@ def write(snapshot, folder):
     return str(folder)
 
 
+def noiseless(made):
+    """The panel's demand without noise, in which the promotion doubles, and all of its days [T + H, R]."""
+    t = np.arange(DAYS + HORIZON)
+    week = 1 + 0.4 * np.sin(2 * np.pi * t / 7)
+    truth = np.array([5.0, 20.0, 40.0, 80.0]) * week[:, None] * (1 + made.covariates[:, :, 0])
+    return replace(made, y=np.where(made.alive, truth[:DAYS], 0.0)), truth
+
+
 def cutoff(before_end):
     return FIRST + timedelta(days=DAYS - 1 - before_end)
 

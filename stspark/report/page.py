@@ -14,6 +14,7 @@ from stspark.report.markup import Html, join, tag
 from stspark.report.outlook import outlook
 from stspark.report.quality import quality
 from stspark.report.query import query
+from stspark.report.shell import head
 from stspark.report.sums import sums
 from stspark.report.verdict import judge
 from stspark.report.watch import watch
@@ -43,25 +44,10 @@ def render(data: ReportData) -> str:
         tag("nav", *(tag("a", short, href=f"#{key}") for key, short, _, _ in sections)),
         tag("main", *(tag("section", tag("h2", title), content, id=key) for key, _, title, content in sections)),
         tag("div", id="tip", hidden=True),
-        tag("script", Html(_asset("page.js"))),
+        tag("script", Html(files("stspark.report").joinpath("page.js").read_text(encoding="utf-8"))),
     ]
-    return "<!doctype html>\n" + tag("html", _head(data), tag("body", *body), lang="en") + "\n"
-
-
-def _asset(name: str) -> str:
-    return files("stspark.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _head(data: ReportData) -> Html:
-    return tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{data.facts.title}: forecast as of {data.facts.as_of:%Y-%m-%d}"),
-        tag("style", Html(_asset("page.css"))),
-    )
+    title = f"{data.facts.title}: forecast as of {data.facts.as_of:%Y-%m-%d}"
+    return "<!doctype html>\n" + tag("html", head(title, POLICY), tag("body", *body), lang="en") + "\n"
 
 
 def _header(data: ReportData) -> Html:

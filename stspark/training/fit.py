@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from stspark.models.deep.network import by_region, pinball
 from stspark.models.deep.registry import Ensemble
 from stspark.models.deep.windows import Inputs
-from stspark.training.parts import Panel
+from stspark.training.parts import Panel, Share
 from stspark.training.plan import TrainingConfig
 from stspark.training.rank import Rank
 from stspark.training.state import Keeper, Progress
@@ -129,8 +129,7 @@ class Fit:
     def _look(self, model: nn.Module, network: Ensemble, what: tuple[Batches, Any], by: tuple[Any, Any]) -> Tensor:
         """The windows of this rank's part among those that the ranks look at together; return the sum of the losses."""
         (batches, together), (optimiser, schedule) = what, by
-        share = self.panel.share(self._mine(together))
-        network.look_at(share.place, share.weights)
+        share = self._turn(network, together)
         members, total = network.members, torch.zeros((), dtype=torch.float64, device=self.rank.device)
         unseen = self.panel.unseen(together)
         for starts in batches.mine:
@@ -147,6 +146,12 @@ class Fit:
             schedule.step()
             total += value.detach()
         return total
+
+    def _turn(self, network: Ensemble, together: Any) -> Share:
+        """This rank's part of those that are looked at together, which the network looks at from now on."""
+        share = self.panel.share(self._mine(together))
+        network.look_at(share.place, share.weights)
+        return share
 
     def _predict(self, model: nn.Module, given: tuple[Inputs, Any, int], context: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of windows of origins, (inputs, first days, width): forecasts [S, B, T, H, R, Q], what came and its mask
@@ -172,8 +177,7 @@ class Fit:
         mine = np.resize(starts, -(-len(starts) // ranks) * ranks)[index::ranks]
         losses = []
         for together in self._together(np.arange(self.panel.parts)):
-            share = self.panel.share(self._mine(together))
-            network.look_at(share.place, share.weights)
+            share = self._turn(network, together)
             with torch.no_grad():
                 predicted, residual, mask = self._predict(network, (share.inputs, mine, held.width), network.context)
                 losses.append(float(pinball(residual, mask, predicted.mean(0), network.shape.levels)))

@@ -86,10 +86,11 @@ class Panel:
     def _look_through(self) -> tuple[Scaler, Bools]:
         """The scaler, as if all regions had been read at once but for the last bits of the covariates' shift and width;
         and which regions can teach something."""
-        found = [self._look_at(part) for part in range(self.parts)]
-        fitted, moments, learned = zip(*found, strict=True)
-        scaler = fitted[0] if self.parts == 1 else _joined(fitted, np.stack(moments))
-        return scaler, np.concatenate(learned)
+        if self.parts == 1:
+            known = self.regions.read(0).known_on(self.cutoff)
+            return fit_scaler(known), taught(known)
+        fitted, moments, learned = zip(*map(self._look_at, range(self.parts)), strict=True)
+        return _joined(fitted, np.stack(moments)), np.concatenate(learned)
 
     def _look_at(self, part: int) -> tuple[Scaler, Floats, Bools]:
         known = self.regions.read(part).known_on(self.cutoff)
