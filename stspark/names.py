@@ -60,7 +60,7 @@ RESERVED = (
 )
 """Columns of region_day that a covariate must not be called."""
 
-SHARES = ("own past", "other regions", "coming days", "usual week")
+SHARES = ("own past", "other regions", "coming days", "seasons")
 """What moves a network's forecast away from one without news."""
 ALL_REGIONS = "*"
 """Stands for all regions together in `models` and `metrics`."""

@@ -326,7 +326,7 @@ ATTRIBUTIONS = Table(
         kind="string: region, lag, covariate, base: integrated gradients; share: of all parts' sizes; occlusion; "
         "weight, learned_weight: rows of W, where the network mixes by it, and of the learned adjacency",
         source="string: region, days before the as-of day, covariate; others = all but the region itself and the 29 or "
-        "30 largest; of shares: own past, other regions, coming days (calendar, covariates), usual week",
+        "30 largest; of shares: own past, other regions, coming days (calendar, covariates), seasons",
         value="double: in spreads of the region, mean over the horizon (region + covariate + base sum to the "
         "distance from a forecast without news; lag splits the regions' part by day); occlusion: what the horizon's "
         "sum loses when that region's past is hidden, target's unit",

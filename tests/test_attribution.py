@@ -86,7 +86,7 @@ def attributed(*rows, model="stcnn"):
 
 def page_of(*rows, names, regions=2):
     means = pd.DataFrame(
-        [("stcnn", "own past", 0.6), ("stcnn", "usual week", 0.4)], columns=["model", "source", "value"]
+        [("stcnn", "own past", 0.6), ("stcnn", "seasons", 0.4)], columns=["model", "source", "value"]
     )
     return render(Attributions("Shop", "shop", "run", date(2025, 1, 1), attributed(*rows), means, names, regions))
 
@@ -119,7 +119,7 @@ def test_the_page_says_how_many_regions_it_leaves_out(regions, said):
 def test_shares_are_of_the_sizes_of_all_parts():
     """Parts that cancel each other count, and a region's own past is named however small it is."""
     made = {part.source: part.value for part in _shares([1.0] + [2.0, -2.0] * 20, 0, [3.0, -3.0], -13.0)}
-    assert made == {"own past": 0.01, "other regions": 0.8, "coming days": 0.06, "usual week": 0.13}
+    assert made == {"own past": 0.01, "other regions": 0.8, "coming days": 0.06, "seasons": 0.13}
     assert _shares([0.0, 0.0], 0, [0.0], 0.0) == []
     kept = _largest("region", range(41), [1.0] + [2.0, -2.0] * 20, 0.0, always=0)
     assert kept[0] == Part("region", "0", 1.0, 0.0)

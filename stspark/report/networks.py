@@ -28,7 +28,8 @@ GLOSSARY = {
     "ordinary days to what they were (integrated gradients). Shares are of the parts' sizes, so that parts that cancel "
     "each other still count.",
     "coming days": "Likewise for weekday, time of year and covariates of the days that are forecast.",
-    "usual week": "Likewise for the mean of the same weekdays in the weeks before.",
+    "seasons": "Likewise for what the network's forecast is added to (its option base): what seasons that all regions "
+    "share let expect, usual effects of covariates among them, or the mean of the same weekdays in the weeks before.",
     "listens to": "Whose past, when it is hidden, changes the forecast of all coming days together most: as a share of "
     "all such changes that are named in the table, the region's own included. In the target's unit, with signs: "
     "attributions, kind occlusion.",
@@ -72,10 +73,10 @@ def render(data: Attributions) -> str:
 
 def _in_short(data: Attributions, model: str) -> Html:
     mean = data.means[data.means["model"] == model].set_index("source")["value"].to_dict()
-    own, others, coming, week = (percent(mean.get(name, 0.0), 0) for name in SHARES)
+    own, others, coming, seasons = (percent(mean.get(name, 0.0), 0) for name in SHARES)
     told = (
         f": in the mean over {plural(data.regions, 'region')}, {own} of what moves a forecast is the region's own "
-        f"past, {others} other regions', {coming} the calendar and covariates of the coming days, {week} the usual week"
+        f"past, {others} other regions', {coming} the calendar and covariates of the coming days, {seasons} the seasons"
     )
     order = list(data.names)
     listened = _listened(data.rows[(data.rows["model"] == model) & (data.rows["kind"] == "occlusion")], order)

@@ -59,7 +59,7 @@ def _train(launch: Launch, rank: Rank) -> None:
         load_weights(network, launch.checkpoints, launch.cutoffs[launch.start - 1], manifest)
     elif config.warm_start:
         older = Path(config.warm_start)
-        begin_from(network, older, latest_checkpoint(older, launch.cutoffs[0]), manifest)
+        begin_from(network, older, latest_checkpoint(older, launch.cutoffs[0]), manifest, config.base)
     elif config.pretrained:
         begin_from_pretrained(network, config.pretrained)
     network.to(rank.device)
@@ -73,7 +73,7 @@ def _train_cutoff(launch: Launch, position: int, regions: Regions, network: Ense
     """Train `network` in place for the cutoff at `position` and leave its checkpoint."""
     rank, report = by
     cutoff, config, manifest = launch.cutoffs[position], launch.config, regions.manifest
-    panel = Panel(regions, cutoff, rank.device)
+    panel = Panel(regions, cutoff, rank.device, config.base)
     key = launch.key(manifest, position)
 
     def say(epoch: int, loss: float, samples: int) -> None:

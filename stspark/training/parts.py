@@ -16,15 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stspark.models.deep.windows import Inputs, Scaler, fit_scaler, make_inputs, taught, usable_width
+from stspark.models.deep.seasons_ahead import Solved
+from stspark.models.deep.windows import Base, Inputs, Scaler, fit_scaler, make_inputs, taught, usable_width
 from stspark.snapshot import WHOLE, Bools, Floats, Manifest, Snapshot, load_snapshot
 
 
 class Regions:
-    """A snapshot folder's regions in parts; the part that was read last is kept."""
+    """A snapshot folder's regions in parts; the part that was read last is kept, and of each what its seasons expected."""
 
     def __init__(self, path: str, manifest: Manifest, parts: list[slice]) -> None:
         self.path, self.manifest, self.parts = path, manifest, parts
+        self.solved: list[Solved] = [{} for _ in parts]
         self._kept: tuple[int, Snapshot] | None = None
 
     @classmethod
@@ -54,8 +56,8 @@ class Share:
 class Panel:
     """What a network learns from at one cutoff; the share that was made last is kept."""
 
-    def __init__(self, regions: Regions, cutoff: date, device: torch.device) -> None:
-        self.regions, self.cutoff, self.device = regions, cutoff, device
+    def __init__(self, regions: Regions, cutoff: date, device: torch.device, base: Base = "seasonal_mean") -> None:
+        self.regions, self.cutoff, self.device, self.base = regions, cutoff, device, base
         manifest = regions.manifest
         self.days, self.horizon, self.period = manifest.days_until(cutoff), manifest.horizon, manifest.season
         self.size, self.parts = len(manifest.regions), len(regions.parts)
@@ -68,7 +70,8 @@ class Panel:
             self._kept = None
             known = self.regions.read(part).known_on(self.cutoff)
             which = self.regions.parts[part]
-            inputs = make_inputs(known, self.scaler.of(which)).to(self.device)
+            scaler, solved = self.scaler.of(which), self.regions.solved[part]
+            inputs = make_inputs(known, scaler, solved=solved).to(self.device)
             weights = torch.from_numpy(known.weights).float().to(self.device)
             place = None if which == WHOLE else torch.arange(which.start, which.stop, device=self.device)
             self._kept = part, Share(place, inputs, weights)
@@ -88,13 +91,13 @@ class Panel:
         and which regions can teach something."""
         if self.parts == 1:
             known = self.regions.read(0).known_on(self.cutoff)
-            return fit_scaler(known), taught(known)
+            return fit_scaler(known, self.base), taught(known)
         fitted, moments, learned = zip(*map(self._look_at, range(self.parts)), strict=True)
         return _joined(fitted, np.stack(moments)), np.concatenate(learned)
 
     def _look_at(self, part: int) -> tuple[Scaler, Floats, Bools]:
         known = self.regions.read(part).known_on(self.cutoff)
-        return fit_scaler(known), _moments(known.covariates[: self.days]), taught(known)
+        return fit_scaler(known, self.base), _moments(known.covariates[: self.days]), taught(known)
 
 
 def _moments(covariates: Floats) -> Floats:
@@ -111,4 +114,4 @@ def _joined(fitted: Sequence[Scaler], moments: Floats) -> Scaler:
     shift = (share * mean).sum(axis=0)
     width = usable_width(np.sqrt((share * (variance + (mean - shift) ** 2)).sum(axis=0)))
     scale, spread = (np.concatenate([getattr(scaler, name) for scaler in fitted]) for name in ("scale", "spread"))
-    return Scaler(scale, spread, shift, width, all(scaler.floor for scaler in fitted))
+    return Scaler(scale, spread, shift, width, all(scaler.floor for scaler in fitted), fitted[0].base)

@@ -14,6 +14,7 @@ from pydantic import Field
 from stspark import __version__
 from stspark.models.deep.checkpoint import is_finished
 from stspark.models.deep.pretrained import pretrained_key
+from stspark.models.deep.windows import Base
 from stspark.models.deep.registry import NetworkConfig
 from stspark.models.deep.stcnn import STCNNConfig
 from stspark.models.deep.warm_start import known_covariates, latest_checkpoint
@@ -27,6 +28,7 @@ class TrainingConfig:
     gpu: auto, always or never; processes: ranks; batch: windows of `window` origin days each that one step of
     the optimiser takes, spread over the ranks. More processes change rounding, not what is learned from (but with
     regions in parts: then a step is over as many parts as there are ranks).
+    base: what the network's forecasts are added to: what shared seasons expect, or the mean of the last same weekdays;
     seeds: networks whose forecasts are averaged; patience: epochs without a better loss on held-out days (the
     last `validation` origins before the first cutoff) after which the training ends; 0 holds nothing out;
     warm_start: folder of an older run's checkpoints to begin from, `fine_tune_epochs` a cutoff;
@@ -38,6 +40,7 @@ class TrainingConfig:
 
     gpu: str = "auto"
     processes: int = 2
+    base: Base = "shared_seasons"
     epochs: int = 40
     fine_tune_epochs: int = 6
     learning_rate: float = 4e-3

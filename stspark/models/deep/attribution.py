@@ -1,7 +1,7 @@
 """What a network's forecast for a region comes from: integrated gradients and occlusion; torch, no Spark.
 
 Sundararajan et al. 2017 (https://arxiv.org/abs/1703.01365): along the straight line from an input without news (every
-region at its level, an ordinary day, no seasonal base) to the real one, each input gathers its gradient times its
+region at its level, an ordinary day, its base at the level) to the real one, each input gathers its gradient times its
 change. The parts sum to the difference of the two forecasts, but for the error of the sum over steps, which is told.
 """
 
@@ -44,7 +44,7 @@ class Part:
 def attribute(network: Ensemble, snapshot: Snapshot, scaler: Scaler, region: int) -> list[Part]:
     """Parts of the median forecast for `region` from the last day of a snapshot cut at its cutoff."""
     network.eval()
-    inputs = make_inputs(snapshot, scaler)
+    inputs = make_inputs(snapshot, scaler, since=len(snapshot.y) - 1)
     real: Inputs3 = tuple(x[None] for x in inputs.window(inputs.days - 1, 1, network.context))  # type: ignore[assignment]
     gathered, total = _integrate(network, real, region)
     past, known, base = gathered
@@ -55,9 +55,9 @@ def attribute(network: Ensemble, snapshot: Snapshot, scaler: Scaler, region: int
     by_covariate = _by_covariate(known.sum(dim=(0, 1, 2)), snapshot.manifest.covariates)
     parts = [*_largest("region", names, by_region, error, region), *_largest("lag", range(len(by_day)), by_day, error)]
     parts += _largest("covariate", *by_covariate, error)
-    parts.append(Part("base", "seasonal base", float(base.sum()), error))
+    parts.append(Part("base", "base", float(base.sum()), error))
     parts += _shares(by_region, region, by_covariate[1], float(base.sum()))
-    hidden = _occluded(network, real, region, snapshot, scaler)
+    hidden = _occluded(network, real, region, scaler, float(inputs.level[-1, region]))
     return [*parts, *_largest("occlusion", names, hidden, NOT_A_SUM, region), *_graphs(network, snapshot, region)]
 
 
@@ -102,9 +102,8 @@ def _by_covariate(values: Tensor, covariates: Sequence[str]) -> tuple[list[str],
     return names, sums
 
 
-def _occluded(network: Ensemble, real: Inputs3, region: int, snapshot: Snapshot, scaler: Scaler) -> list[float]:
+def _occluded(network: Ensemble, real: Inputs3, region: int, scaler: Scaler, level: float) -> list[float]:
     """For every region, the sum over the horizon of the forecast minus the one made with that region's past at 0."""
-    level = float(make_inputs(snapshot, scaler).level[-1, region])
     whole = _demand(network, real, region, scaler, level)
     found = []
     for hidden in range(real[0].shape[3]):

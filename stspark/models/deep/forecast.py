@@ -17,7 +17,7 @@ def forecast(network: Ensemble, snapshot: Snapshot, scaler: Scaler) -> Floats:
     Column 0 is the point forecast, the median (it minimises the absolute error, hence WAPE); then the
     manifest's quantiles. Rows of regions that have not started are NaN.
     """
-    inputs = make_inputs(snapshot, scaler)
+    inputs = make_inputs(snapshot, scaler, since=len(snapshot.y) - 1)
     predicted = at_last_origin(network, inputs).double().numpy()  # [H, R, Q]
     base = inputs.base(inputs.days - 1, 1)[0].double().numpy()  # [H, R]
     a = base[..., None] + predicted * scaler.spread[None, :, None]

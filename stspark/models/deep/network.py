@@ -34,7 +34,7 @@ class Network(nn.Module):
 
     forward(past, known, base) -> [B, T, H, R, Q], not decreasing along Q: spreads above the base.
     past: [B, P, X + T, R]; known: [B, T + H - 1, R, F], the days after the first origin; base: [B, T, H, R],
-    the seasonal base over the origin's level, in spreads. An origin's numbers depend on the `context` days
+    what the forecast is added to over the origin's level, in spreads. An origin's numbers depend on the `context` days
     before it, on itself and on the known days of its horizon (recurrent ones: on all days given before it).
     """
 
@@ -78,7 +78,7 @@ class Readout(nn.Module):
     """State equation s = σ(W [h; x; e; base] + b), and the quantiles of s.
 
     h: features of the past at the origin, x: the target day's calendar and covariates, e: the region's embedding.
-    σ is ReLU and the readout of s is linear, on the residual over the seasonal base: nothing bounds demand from
+    σ is ReLU and the readout of s is linear, on the residual over the base: nothing bounds demand from
     above, nor from below where returns exceed sales (a sigmoid or tanh would).
     """
 
@@ -92,7 +92,7 @@ class Readout(nn.Module):
         self._start_near_the_base()
 
     def _start_near_the_base(self) -> None:
-        """The untrained network forecasts the seasonal base, with quantiles a small step apart."""
+        """The untrained network forecasts the base, with quantiles a small step apart."""
         nn.init.normal_(self.readout.weight, std=0.02)
         nn.init.constant_(self.readout.bias, -1.5)
         with torch.no_grad():

@@ -19,9 +19,10 @@ from stspark.models.deep.checkpoint import read_facts
 from stspark.models.deep.network import by_region
 from stspark.models.deep.newcomers import filled, neighbours
 from stspark.models.deep.registry import Ensemble
+from stspark.models.deep.windows import Base, Scaler
 from stspark.snapshot import Manifest
 
-FIX = "leave out warm_start, or name the checkpoints of a run with the same network and covariates"
+FIX = "leave out warm_start, or name the checkpoints of a run with the same network, base and covariates"
 
 
 def latest_checkpoint(folder: Path, cutoff: date) -> date:
@@ -36,12 +37,15 @@ def latest_checkpoint(folder: Path, cutoff: date) -> date:
     return max(usable)
 
 
-def begin_from(network: Ensemble, folder: Path, cutoff: date, manifest: Manifest) -> None:
-    """Load the checkpoint's weights into `network`; ConfigError if it is of another size or other covariates.
+def begin_from(network: Ensemble, folder: Path, cutoff: date, manifest: Manifest, base: Base) -> None:
+    """Load the checkpoint's weights into `network`; ConfigError if it is of another size, base or other covariates.
 
     Where the checkpoint knows none of the regions, their own parameters stay random.
     """
     facts = known_covariates(folder, cutoff, manifest)
+    learned = Scaler.from_dict(facts["scaler"]).base
+    if learned != base:
+        raise ConfigError(f"warm_start: {folder / f'{cutoff}.json'}", f"was trained with base '{learned}'", FIX)
     weights = load((folder / f"{cutoff}.safetensors").read_bytes())
     _check_size(network, weights, folder / f"{cutoff}.json")
     place = {name: k for k, name in enumerate(facts["regions"])}

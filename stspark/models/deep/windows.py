@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from stspark.models.deep.seasons_ahead import Solved, expected
 from stspark.snapshot import Bools, Floats, Snapshot
 
+Base = Literal["shared_seasons", "seasonal_mean"]
 BASE_SEASONS = 4
 LEVEL_DAYS = 28
 YEAR_DAYS = 365.25
@@ -36,7 +38,8 @@ class Scaler:
 
     a = arcsinh(y / scale) acts like a logarithm for large demand, like a straight line near 0, and takes
     negative demand (returns). The network predicts (a - base) / spread. scale, spread: [R];
-    shift, width: [K] of the covariates; floor: no region ever went below zero.
+    shift, width: [K] of the covariates; floor: no region ever went below zero; base: what shared seasons expect, or the
+    mean of the last same weekdays (also where seasons know too little).
     """
 
     scale: Floats
@@ -44,6 +47,7 @@ class Scaler:
     shift: Floats
     width: Floats
     floor: bool
+    base: Base = "seasonal_mean"
 
     def forward(self, y: Floats) -> Floats:
         """y: [..., R] in the target's unit -> a: [..., R]."""
@@ -66,7 +70,7 @@ class Scaler:
     def from_dict(cls, raw: dict[str, Any]) -> Scaler:
         """Read what `to_dict` returned."""
         arrays = {name: np.array(raw[name], dtype=np.float64) for name in ("scale", "spread", "shift", "width")}
-        return cls(**arrays, floor=bool(raw["floor"]))
+        return cls(**arrays, floor=bool(raw["floor"]), base=raw.get("base", "seasonal_mean"))
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,16 @@ class Inputs:
 
     past: [C, T, R] channels of each day; level: [T, R] mean of the last weeks in a-space;
     season: [M, T + H, R] mean of the same weekday over the 4 seasons that end m = 1..M seasons earlier
-    (NaN where none was seen); known: [T + H, R, F] calendar and covariates; a: [T, R]; seen, alive: [T, R];
-    spread: [R].
+    (NaN where none was seen); ahead: [W + 1, H + G, R] what shared seasons expect of coming days, in a-space (NaN: nothing),
+    and served: [T, 2] which of them serves an origin and how old it is then; known: [T + H, R, F] calendar and
+    covariates; a: [T, R]; seen, alive: [T, R]; spread: [R].
     """
 
     past: Tensor
     level: Tensor
     season: Tensor
+    ahead: Tensor
+    served: Tensor
     known: Tensor
     a: Tensor
     seen: Tensor
@@ -102,11 +109,14 @@ class Inputs:
         return Inputs(**values)
 
     def base(self, first: int, count: int) -> Tensor:
-        """[count, H, R] seasonal base of every target day, seen from `count` origins that start at `first`."""
+        """[count, H, R] base of every target day, seen from `count` origins that start at `first`."""
         steps = torch.arange(self.horizon, device=self.a.device)
         target = torch.arange(first, first + count, device=self.a.device)[:, None] + 1 + steps[None, :]
         found = self.season[(steps // self.period)[None, :], target]
-        return torch.where(torch.isnan(found), self.level[first : first + count, None, :], found)
+        found = torch.where(torch.isnan(found), self.level[first : first + count, None, :], found)
+        which, age = self.served[first : first + count].T[:, :, None]
+        better = self.ahead[which, age + steps]
+        return torch.where(torch.isnan(better), found, better)
 
     def window(self, first: int, count: int, context: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return what the network takes for `count` origins that start at day `first`.
@@ -128,7 +138,7 @@ class Inputs:
         return residual.clamp(-LIMIT, LIMIT), mask.float()
 
 
-def fit_scaler(snapshot: Snapshot) -> Scaler:
+def fit_scaler(snapshot: Snapshot, base: Base = "seasonal_mean") -> Scaler:
     """Estimate the scaler from all days of `snapshot` (cut it with `known_on` first)."""
     regions = snapshot.y.shape[1]
     scale, spread = np.ones(regions), np.ones(regions)
@@ -141,7 +151,7 @@ def fit_scaler(snapshot: Snapshot) -> Scaler:
     shift = covariates.mean(axis=(0, 1)).filled(0.0)
     width = covariates.std(axis=(0, 1)).filled(0.0)
     floor = not bool((snapshot.y[snapshot.observed] < 0.0).any())
-    return Scaler(scale, spread, shift, usable_width(width), floor)
+    return Scaler(scale, spread, shift, usable_width(width), floor, base)
 
 
 def usable_width(width: Floats) -> Floats:
@@ -163,14 +173,18 @@ def taught(snapshot: Snapshot) -> Bools:
     return np.asarray((snapshot.observed[1:] & snapshot.alive[1:] & snapshot.alive[:-1]).any(axis=0))
 
 
-def make_inputs(snapshot: Snapshot, scaler: Scaler) -> Inputs:
-    """Return the tensors of a snapshot that is already cut at its cutoff."""
+def make_inputs(snapshot: Snapshot, scaler: Scaler, since: int = 0, solved: Solved | None = None) -> Inputs:
+    """Return the tensors of a snapshot that is already cut at its cutoff.
+
+    since: the first origin whose base is asked for; solved: seasons of the same regions found before, which grow.
+    """
     manifest, days = snapshot.manifest, len(snapshot.y)
     a = scaler.forward(snapshot.y)
     usable = snapshot.observed & snapshot.alive
     level = _level(a, usable, snapshot.alive)
     seasons = -(-manifest.horizon // manifest.season)
     season = np.stack([_seasonal_mean(a, usable, manifest, m) for m in range(1, seasons + 1)])
+    seasons_ahead, served = _ahead(snapshot, scaler, since, {} if solved is None else solved)
     known = _known(snapshot, scaler)
     yesterday = np.where(np.isnan(season[0, :days]), level, season[0, :days])
     week = _trailing_mean(a, usable, manifest.season)
@@ -187,6 +201,8 @@ def make_inputs(snapshot: Snapshot, scaler: Scaler) -> Inputs:
         past=_tensor(past).clamp(-LIMIT, LIMIT),
         level=_tensor(level),
         season=_tensor(season),
+        ahead=_tensor(seasons_ahead),
+        served=torch.from_numpy(served),
         known=_tensor(known),
         a=_tensor(a),
         seen=torch.from_numpy(usable),
@@ -251,14 +267,31 @@ def _seasonal_mean(a: Floats, usable: Bools, manifest: Any, first: int) -> Float
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1.0), np.nan))
 
 
+def _ahead(snapshot: Snapshot, scaler: Scaler, since: int, solved: Solved) -> tuple[Floats, NDArray[np.int64]]:
+    """`expected` in a-space; what a region's days never came near is drawn to a spread from the furthest of them."""
+    days, regions = snapshot.y.shape
+    if scaler.base == "seasonal_mean":
+        return np.full((1, snapshot.manifest.horizon, regions), np.nan), np.zeros((days, 2), dtype=np.int64)
+    found, served = expected(snapshot, since, solved)
+    seen = np.where(snapshot.observed & snapshot.alive, scaler.forward(snapshot.y), np.nan)
+    lowest, highest = np.fmin.accumulate(seen), np.fmax.accumulate(seen)
+    made = scaler.forward(found)
+    for which in range(1, len(found)):
+        day = int(np.flatnonzero(served[:, 0] == which)[0])  # it was made on
+        made[which] = made[which].clip(lowest[day] - scaler.spread, highest[day] + scaler.spread)
+    return made, served
+
+
 def _known(snapshot: Snapshot, scaler: Scaler) -> Floats:
     """[T + H, R, F]: weekday (7), two waves of the year (4), standardised covariates (K).
 
-    The waves stay 0 until a full year was seen: before that they could only be extrapolated.
+    The waves stay 0 until a full year was seen: before that they could only be extrapolated. Above shared seasons, which
+    know the year, they would only teach last year's errors.
     """
     manifest, days = snapshot.manifest, len(snapshot.y)
     span, regions = days + manifest.horizon, snapshot.y.shape[1]
-    calendar = calendar_of(manifest.first_date, span, waves=days > YEAR_DAYS)
+    waves = scaler.base == "seasonal_mean" and days > YEAR_DAYS
+    calendar = calendar_of(manifest.first_date, span, waves)
     covariates = np.full((span, regions, len(manifest.covariates)), np.nan)
     covariates[: len(snapshot.covariates)] = snapshot.covariates[:span]
     scaled = np.clip(np.nan_to_num((covariates - scaler.shift) / scaler.width), -LIMIT, LIMIT)

@@ -119,7 +119,11 @@ def _wander(days: int, total: int) -> Floats:
 
 
 def _covariates(panel: Snapshot, total: int) -> Floats:
-    """[N, R, K · shifts]: covariates in their standard deviations, on the day and around it; 0 where unknown."""
+    """[N, R, K · shifts]: covariates in their standard deviations, on the day and around it; 0 where unknown.
+
+    Coming days go no further than days of the history did: the day before an event that was never seen but once, on the
+    last day, has an effect that nothing tells.
+    """
     values = np.full((total, *panel.covariates.shape[1:]), np.nan)
     known = panel.covariates[:total]
     values[: len(known)] = known
@@ -130,7 +134,10 @@ def _covariates(panel: Snapshot, total: int) -> Floats:
     spread = np.sqrt((np.where(seen, past - mean, 0.0) ** 2).sum(axis=(0, 1)) / count)
     varies = spread > 1e-9 * np.maximum(np.abs(mean), 1.0)
     scaled = np.nan_to_num((values[:, :, varies] - mean[varies]) / spread[varies])
-    return np.concatenate([_moved(scaled, shift) for shift in SHIFTS], axis=2)
+    made = np.concatenate([_moved(scaled, shift) for shift in SHIFTS], axis=2)
+    history, coming = made[: len(panel.y)], made[len(panel.y) :]
+    coming[:] = coming.clip(history.min(axis=(0, 1)), history.max(axis=(0, 1)))
+    return made
 
 
 def _moved(values: Floats, days: int) -> Floats:

@@ -1,0 +1,62 @@
+"""What shared seasons expect of the coming days, from earlier days of a panel: a base for networks; no Spark, no torch.
+
+A network that starts from the mean of the last same weekdays has to learn the year, holidays and every covariate from a
+few years of a few regions, and learns last year's accidents with them. `shared_seasons` (structural regression, Harvey
+1989, chapter 7) says all that by a few hundred coefficients, and leaves to the network what it is good at. Each forecast
+is made from a panel cut at its own day, so a network learns from errors like those it will meet.
+
+Seasons are solved every GRID days of history and on its last day; in between, the last forecast serves on. Shapes: T
+days, H horizon, R regions, W forecasts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stspark.models.panel.boosted.transform import from_learnt
+from stspark.models.panel.order import by_name
+from stspark.models.panel.seasons.earlier import SHORTEST
+from stspark.models.panel.seasons.model import STRENGTH, forecast
+from stspark.snapshot import Floats, Snapshot
+
+GRID = 7
+"""Days between two solutions."""
+
+Solved = dict[int, Floats]
+"""Day index -> [H + GRID - 1, R] forecasts of the days after it, in the target's unit; NaN for a region seen on fewer
+than SHORTEST days by then."""
+
+
+def expected(panel: Snapshot, since: int, solved: Solved) -> tuple[Floats, NDArray[np.int64]]:
+    """Forecasts that serve the origins `since` … T - 1 of a panel cut at its cutoff.
+
+    [W + 1, H + GRID - 1, R] in the target's unit, of which the first is all NaN, and for each origin of the panel [T, 2]
+    which of them is the last one made by then (0: none) and how many days before. solved: those found before, of the same
+    regions; the new ones are added, but for those that a later cutoff knows more covariates for.
+    """
+    days, length = len(panel.y), panel.manifest.horizon + GRID - 1
+    made = [*range(-(-(SHORTEST - 1) // GRID) * GRID, days - 1, GRID), days - 1] if days >= SHORTEST else []
+    made = [day for k, day in enumerate(made) if day == days - 1 or made[k + 1] > since]
+    kept = {day: solved[day] if day in solved else _ahead(panel, day) for day in made}
+    solved |= {day: values for day, values in kept.items() if day + GRID <= days}
+    found = np.stack([np.full((length, panel.y.shape[1]), np.nan), *kept.values()])
+    which = np.searchsorted(made, np.arange(days), side="right")
+    age = np.arange(days) - np.array([0, *made])[which]
+    return found, np.stack([which, np.where(which > 0, age, 0)], axis=1)
+
+
+def _ahead(panel: Snapshot, day: int) -> Floats:
+    """One of `Solved`."""
+    manifest = replace(panel.manifest, horizon=panel.manifest.horizon + GRID - 1)
+    ordered, back = by_name(replace(panel, manifest=manifest))
+    known = ordered.known_on(manifest.day(day))
+    seen = known.observed.sum(axis=0)
+    if not seen.any():
+        return np.full((manifest.horizon, len(seen)), np.nan)
+    values, size = forecast(known, STRENGTH)
+    with np.errstate(over="ignore"):
+        y = np.where((seen >= SHORTEST)[:, None], from_learnt(values, size[:, None]), np.nan)
+    return np.asarray(y[back].T)
