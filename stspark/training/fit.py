@@ -26,6 +26,8 @@ from stspark.training.state import Keeper, Progress
 
 CLIP = 1.0
 WARM_UP = 0.1
+PARTS_HELD = 4
+"""Parts of the regions whose held-out days are looked at after every epoch, about: each must be read for it."""
 
 Say = Callable[[int, float, int], None]
 """Told after each epoch: its number from 1, its loss, its samples (origin days × regions)."""
@@ -68,11 +70,15 @@ class Batches:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training with one schedule: peak learning rate, most epochs, whether the last days are held out."""
+    """A stretch of training with one schedule: peak learning rate, most epochs, whether the last days are held out.
+
+    gained: what `Progress` is to remember of an earlier stage.
+    """
 
     rate: float
     epochs: int
     hold_out: bool = False
+    gained: int = 0
 
 
 @dataclass
@@ -90,6 +96,7 @@ class Fit:
         steps = stage.epochs * self._batches(0, train).steps
         optimiser, schedule = rising_and_falling(network, stage.rate, self.config.weight_decay, steps)
         progress = keeper.restore(network, optimiser, schedule)
+        progress.gained = progress.gained or stage.gained
         model = self._prepared(network)
         while progress.epoch < stage.epochs and not self._tired(progress):
             progress.loss = self._epoch(model, network, self._batches(progress.epoch, train), (optimiser, schedule))
@@ -171,12 +178,13 @@ class Fit:
         return nullcontext()
 
     def _validate(self, network: Ensemble, held: Origins) -> float:
-        """Mean loss of the ensemble's average forecast on held-out origins, over all ranks."""
+        """Mean loss of the ensemble's average forecast on held-out origins, over all ranks; of a few parts of many."""
         network.eval()
         starts, (index, ranks) = held.starts(), self._sharing
         mine = np.resize(starts, -(-len(starts) // ranks) * ranks)[index::ranks]
         losses = []
-        for together in self._together(np.arange(self.panel.parts)):
+        looked_at = np.arange(0, self.panel.parts, -(-self.panel.parts // max(PARTS_HELD, self.rank.world)))
+        for together in self._together(looked_at):
             share = self._turn(network, together)
             with torch.no_grad():
                 predicted, residual, mask = self._predict(network, (share.inputs, mine, held.width), network.context)

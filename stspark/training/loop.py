@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from stspark.models.deep.checkpoint import TrainedWith, load_weights, save_checkpoint
+from stspark.models.deep.checkpoint import TrainedWith, load_weights, read_facts, save_checkpoint
 from stspark.models.deep.newcomers import settle_newcomers
 from stspark.models.deep.pretrained import begin_from_pretrained, freeze_encoders
 from stspark.models.deep.registry import Ensemble, build_ensemble
@@ -82,29 +82,35 @@ def _train_cutoff(launch: Launch, position: int, regions: Regions, network: Ense
 
     fit = Fit(panel, config, rank, (manifest.seed, panel.days))
     keeper = Keeper(launch.state, f"{key}/{rank.world}", rank.index == 0)
-    done = _fit(fit, network, position, keeper, say)
+    gained = read_facts(launch.checkpoints, launch.cutoffs[position - 1])["gained"] if position else 0
+    done = _fit(fit, network, (position, gained), keeper, say)
     settle_newcomers(network, panel.taught, manifest)
     if rank.index == 0:
         facts = (config.name, config.seeds, config.network)
-        how = TrainedWith(key, manifest.data_version, done.epoch, done.loss, done.best, *facts, panel.parts)
+        how = TrainedWith(key, manifest.data_version, done.epoch, done.loss, done.best, *facts, panel.parts, done.gained)
         save_checkpoint((launch.checkpoints, cutoff), network, panel.scaler, how, manifest)
         keeper.clear()
 
 
-def _fit(fit: Fit, network: Ensemble, position: int, keeper: Keeper, say: Say) -> Progress:
+def _fit(fit: Fit, network: Ensemble, at: tuple[int, int], keeper: Keeper, say: Say) -> Progress:
     """The first cutoff: in full (a pretrained network's head before that), and a little more on the days that were held
-    out. Later ones, and with weights of an earlier run the first too: a little more."""
-    config = fit.config
+    out. Later ones, and with weights of an earlier run the first too: a little more, yet no more epochs than held-out
+    days gained from. at: position of the cutoff, and that number of epochs (0: not known)."""
+    config, (position, gained) = fit.config, at
     last = Keeper(keeper.path, f"{keeper.key}/last", keeper.writes)
+    begun = last.progress()
     in_full = Stage(config.learning_rate, config.epochs, hold_out=config.patience > 0)
-    little = Stage(config.learning_rate * FINE_TUNE_RATE, config.fine_tune_epochs)
-    if position == 0 and not config.warm_start and not last.exists():
-        if config.pretrained and config.head_epochs and not keeper.exists():
+    if begun is not None:
+        gained = begun.gained
+    elif position == 0 and not config.warm_start:
+        if config.pretrained and config.head_epochs and keeper.progress() is None:
             _fit_head(fit, network, Keeper(keeper.path, f"{keeper.key}/head", keeper.writes), say)
         first = fit.run(network, in_full, keeper, say)
         if not first.best_weights:
             return first
-    return fit.run(network, little, last, say)
+        gained = first.gained
+    epochs = min(config.fine_tune_epochs, gained or config.fine_tune_epochs)
+    return fit.run(network, Stage(config.learning_rate * FINE_TUNE_RATE, epochs, gained=gained), last, say)
 
 
 def _fit_head(fit: Fit, network: Ensemble, keeper: Keeper, say: Say) -> None:

@@ -30,7 +30,8 @@ class TrainingConfig:
     regions in parts: then a step is over as many parts as there are ranks).
     base: what the network's forecasts are added to: what shared seasons expect, or the mean of the last same weekdays;
     seeds: networks whose forecasts are averaged; patience: epochs without a better loss on held-out days (the
-    last `validation` origins before the first cutoff) after which the training ends; 0 holds nothing out;
+    last `validation` origins before the first cutoff) after which the training ends, and later cutoffs learn no more
+    epochs than held-out days gained from; 0 holds nothing out;
     warm_start: folder of an older run's checkpoints to begin from, `fine_tune_epochs` a cutoff;
     pretrained: a transformer's checkpoint of jobs/pretrain.py to begin from: the head alone learns for
     `head_epochs`, then everything;
@@ -48,7 +49,7 @@ class TrainingConfig:
     window: int = 28
     batch: int = 4
     seeds: int = 1
-    patience: int = 0
+    patience: int = 5
     validation: int = 28
     warm_start: str = ""
     pretrained: str = ""

@@ -26,18 +26,22 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class Progress:
-    """Where a cutoff's training stands: epochs done, and on held-out days the best loss, its epoch and weights."""
+    """Where a cutoff's training stands: epochs done, and on held-out days the best loss, its epoch and weights.
+
+    gained: epochs that the held-out days of the first cutoff gained from; 0: none were held out.
+    """
 
     epoch: int = 0
     loss: float = math.nan
     best: float = math.nan
     best_epoch: int = 0
     best_weights: Weights = field(default_factory=dict)
+    gained: int = 0
 
     def note(self, loss: float, network: nn.Module) -> None:
         """Remember the weights if `loss` on held-out days is the smallest so far."""
         if math.isnan(self.best) or loss < self.best:
-            self.best, self.best_epoch = loss, self.epoch
+            self.best, self.best_epoch, self.gained = loss, self.epoch, self.epoch
             self.best_weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
@@ -77,9 +81,10 @@ class Keeper:
         schedule.load_state_dict(state["schedule"])
         return Progress(**state["progress"])
 
-    def exists(self) -> bool:
-        """Tell whether there is a state of this key."""
-        return self._read() is not None
+    def progress(self) -> Progress | None:
+        """How far a state of this key is, where there is one."""
+        state = self._read()
+        return None if state is None else Progress(**state["progress"])
 
     def _read(self) -> Any:
         """On the CPU: the optimiser keeps its count of steps there, and moves what belongs beside the weights.

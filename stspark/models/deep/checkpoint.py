@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 class TrainedWith:
     """How a checkpoint came about. key: hash of data, config and the cutoffs before it; epochs: that were run;
     loss: mean pinball loss of the last one, in spreads; validation: the best on held-out days (NaN: none held out);
-    parts: that the regions were seen in, one at a time."""
+    parts: that the regions were seen in, one at a time; gained: epochs that held-out days gained from (0: not known)."""
 
     key: str
     data_version: str
@@ -39,6 +39,7 @@ class TrainedWith:
     seeds: int
     network: NetworkConfig
     parts: int = 1
+    gained: int = 0
 
 
 def save_checkpoint(
