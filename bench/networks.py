@@ -79,10 +79,10 @@ def config(options: dict[str, Any]) -> TrainingConfig:
     return dataclasses.replace(typed(TrainingConfig, rest, name), network=network)
 
 
-def cutoffs(snapshot: Snapshot) -> list[date]:
-    """The last four weekly cutoffs, oldest first; the last one's horizon ends with the history."""
+def cutoffs(snapshot: Snapshot, count: int = CUTOFFS) -> list[date]:
+    """The last weekly cutoffs, oldest first; the last one's horizon ends with the history."""
     last = snapshot.manifest.day(snapshot.manifest.n_history - 1 - snapshot.manifest.horizon)
-    return [last - timedelta(days=7 * k) for k in reversed(range(CUTOFFS))]
+    return [last - timedelta(days=7 * k) for k in reversed(range(count))]
 
 
 def judge(snapshot: Snapshot, day: date, values: Any) -> list[float]:

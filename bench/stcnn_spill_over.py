@@ -30,6 +30,7 @@ Floats = NDArray[np.float64]
 REGIONS, NEIGHBOURS, HORIZON = 24, 4, 7
 QUANTILES = (0.1, 0.5, 0.9)
 OWN, SHOCK = 0.3, 0.25
+CUTOFFS = 16
 BLIND = {"neighbours": False, "nodes": 0, "across": 1}
 ROUNDS = 1000
 
@@ -62,7 +63,7 @@ def _errors(path: str, out: str, options: dict[str, Any]) -> Floats:
     """Absolute error of every (cutoff, region), summed over the first days ahead."""
     snapshot = load_snapshot(path)
     Path(out).mkdir()
-    launch = Launch(path, out, config(dict(options)), tuple(cutoffs(snapshot)))
+    launch = Launch(path, out, config(dict(options)), tuple(cutoffs(snapshot, CUTOFFS)))
     train_rank(launch)
     found = []
     for day in launch.cutoffs:

@@ -38,6 +38,8 @@ log = logging.getLogger("stspark")
 
 KNOWN_AHEAD_FROM = 6
 """Position of the first covariate among the learning frame's columns (after learning.IDENTITY)."""
+PATIENCE = 5
+"""A network's usual patience (see TrainingConfig) beyond two seasons ahead: there, few regions teach it accidents."""
 
 
 FORECAST_KEYS = ("model", "region", "cutoff", "date", "horizon")
@@ -193,6 +195,7 @@ def training_config(settings: Settings, model: Model) -> TrainingConfig:
             fix = f"did you mean '{nearest(key, known) or sorted(known)[0]}'?"
             raise ConfigError(f"{where}.{key}", "unknown option", fix)
     given = {"gpu": settings.training.gpu, "processes": settings.training.processes, "name": model.name}
+    given |= {"patience": PATIENCE} if settings.time.horizon > 2 * settings.time.season else {}
     given |= NETWORKS[model.name].training
     rest = {key: value for key, value in model.options.items() if key not in network}
     inner = network_config(model.name, {key: value for key, value in model.options.items() if key in network}, where)

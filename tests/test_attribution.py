@@ -85,9 +85,7 @@ def attributed(*rows, model="stcnn"):
 
 
 def page_of(*rows, names, regions=2):
-    means = pd.DataFrame(
-        [("stcnn", "own past", 0.6), ("stcnn", "seasons", 0.4)], columns=["model", "source", "value"]
-    )
+    means = pd.DataFrame([("stcnn", "own past", 0.6), ("stcnn", "seasons", 0.4)], columns=["model", "source", "value"])
     return render(Attributions("Shop", "shop", "run", date(2025, 1, 1), attributed(*rows), means, names, regions))
 
 

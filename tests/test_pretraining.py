@@ -149,17 +149,21 @@ def test_a_fine_tuned_checkpoint_forecasts_what_the_network_in_memory_did(tmp_pa
     np.testing.assert_array_equal(forecast(kept["network"], made, kept["scaler"]), predict(folder, made, cutoff(0)))
 
 
-@pytest.mark.parametrize("after", [1, 3, 4, 5])
-def test_a_fine_tuning_that_is_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch, pretrained, after):
-    """Two epochs of the head, two of everything, one for the second cutoff."""
+TRIAL = {"patience": 2, "validation": 7}
+
+
+@pytest.mark.parametrize(("after", "trial"), [*((k, {}) for k in (1, 3, 4, 5)), *((k, TRIAL) for k in (2, 4, 5, 7, 9))])
+def test_a_fine_tuning_that_is_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch, pretrained, after, trial):
+    """Two epochs of the head, two of everything, with a trial all that twice, one for the second cutoff."""
     from test_stcnn import write
 
     from stspark.training import rank
 
     made, cutoffs = panel(), (cutoff(7), cutoff(0))
-    whole = trained(tmp_path, made, cutoffs, fine_tuned(pretrained), name="whole")
+    config = fine_tuned(pretrained, **trial)
+    whole = trained(tmp_path, made, cutoffs, config, name="whole")
     (tmp_path / "broken").mkdir()
-    launch = Launch(write(made, tmp_path / "s"), str(tmp_path / "broken"), fine_tuned(pretrained), cutoffs)
+    launch = Launch(write(made, tmp_path / "s"), str(tmp_path / "broken"), config, cutoffs)
     monkeypatch.setattr(state, "SAVE_SECONDS", 0.0)
     rows, add = [], rank.Report.add
 

@@ -98,7 +98,7 @@ def curve(snapshot: Snapshot, options: Row, device: torch.device, seconds: float
     fit.begin(seconds)
     stage = Stage(fit.config.learning_rate, fit.config.epochs, hold_out=True)
     with suppress(TimeUp):
-        fit.run(network, stage, Keeper(Path(os.devnull, "none"), "", writes=False), lambda epoch, loss, samples: None)
+        fit.run(network, stage, Keeper(Path(os.devnull, "none"), "", writes=False), lambda *told: None)
     return fit.curve
 
 

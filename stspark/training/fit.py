@@ -29,8 +29,8 @@ WARM_UP = 0.1
 PARTS_HELD = 4
 """Parts of the regions whose held-out days are looked at after every epoch, about: each must be read for it."""
 
-Say = Callable[[int, float, int], None]
-"""Told after each epoch: its number from 1, its loss, its samples (origin days × regions)."""
+Say = Callable[[int, int, float, int], None]
+"""Told after each epoch: its number from 1, the most there are, its loss, its samples (origin days × regions)."""
 
 
 @dataclass
@@ -98,15 +98,13 @@ class Fit:
         progress = keeper.restore(network, optimiser, schedule)
         progress.gained = progress.gained or stage.gained
         model = self._prepared(network)
-        while progress.epoch < stage.epochs and not self._tired(progress):
+        while progress.epoch < stage.epochs and not (held and progress.epoch - progress.gained >= self.config.patience):
             progress.loss = self._epoch(model, network, self._batches(progress.epoch, train), (optimiser, schedule))
             progress.epoch += 1
             if held is not None:
-                progress.note(self._validate(network, held), network)
-            say(progress.epoch, progress.loss, (train.last - train.first + 1) * self.panel.size)
+                progress.note(self._validate(network, held))
+            say(progress.epoch, stage.epochs, progress.loss, (train.last - train.first + 1) * self.panel.size)
             keeper.save(progress, network, optimiser, schedule)
-        if progress.best_weights:
-            network.load_state_dict(progress.best_weights)
         return progress
 
     def _prepared(self, network: Ensemble) -> nn.Module:
@@ -120,9 +118,6 @@ class Fit:
         own = [name for name, _ in model.named_buffers()]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, own)  # type: ignore[no-untyped-call]
         return DistributedDataParallel(model, process_group=self.rank.gradients)
-
-    def _tired(self, progress: Progress) -> bool:
-        return bool(progress.best_weights) and progress.epoch - progress.best_epoch >= self.config.patience
 
     def _epoch(self, model: nn.Module, network: Ensemble, batches: Batches, by: tuple[Any, Any]) -> float:
         """One pass over `batches`; return the mean loss over all ranks."""

@@ -76,8 +76,8 @@ def _train_cutoff(launch: Launch, position: int, regions: Regions, network: Ense
     panel = Panel(regions, cutoff, rank.device, config.base)
     key = launch.key(manifest, position)
 
-    def say(epoch: int, loss: float, samples: int) -> None:
-        row = {"cutoff": cutoff.isoformat(), "epoch": epoch, "epochs": launch.epochs(position), "loss": round(loss, 6)}
+    def say(epoch: int, epochs: int, loss: float, samples: int) -> None:
+        row = {"cutoff": cutoff.isoformat(), "epoch": epoch, "epochs": epochs, "loss": round(loss, 6)}
         report.add(row, samples)
 
     fit = Fit(panel, config, rank, (manifest.seed, panel.days))
@@ -87,34 +87,42 @@ def _train_cutoff(launch: Launch, position: int, regions: Regions, network: Ense
     settle_newcomers(network, panel.taught, manifest)
     if rank.index == 0:
         facts = (config.name, config.seeds, config.network)
-        how = TrainedWith(key, manifest.data_version, done.epoch, done.loss, done.best, *facts, panel.parts, done.gained)
+        how = TrainedWith(key, manifest.data_version, done.epoch, done.loss, *facts, panel.parts, done.gained)
         save_checkpoint((launch.checkpoints, cutoff), network, panel.scaler, how, manifest)
         keeper.clear()
 
 
 def _fit(fit: Fit, network: Ensemble, at: tuple[int, int], keeper: Keeper, say: Say) -> Progress:
-    """The first cutoff: in full (a pretrained network's head before that), and a little more on the days that were held
-    out. Later ones, and with weights of an earlier run the first too: a little more, yet no more epochs than held-out
-    days gained from. at: position of the cutoff, and that number of epochs (0: not known)."""
+    """The first cutoff in full, for as many epochs as days gained from that were held out in a trial before. Later
+    ones, and with weights of an earlier run the first too, a little more, yet no more epochs than that. at: position
+    of the cutoff, and that number (0: not known)."""
     config, (position, gained) = fit.config, at
-    last = Keeper(keeper.path, f"{keeper.key}/last", keeper.writes)
-    begun = last.progress()
-    in_full = Stage(config.learning_rate, config.epochs, hold_out=config.patience > 0)
+    if position or config.warm_start:
+        epochs = min(config.fine_tune_epochs, gained or config.fine_tune_epochs)
+        return fit.run(network, Stage(config.learning_rate * FINE_TUNE_RATE, epochs, gained=gained), keeper, say)
+    begun = keeper.progress() or keeper.named("head").progress()
     if begun is not None:
         gained = begun.gained
-    elif position == 0 and not config.warm_start:
-        if config.pretrained and config.head_epochs and keeper.progress() is None:
-            _fit_head(fit, network, Keeper(keeper.path, f"{keeper.key}/head", keeper.writes), say)
-        first = fit.run(network, in_full, keeper, say)
-        if not first.best_weights:
-            return first
-        gained = first.gained
-    epochs = min(config.fine_tune_epochs, gained or config.fine_tune_epochs)
-    return fit.run(network, Stage(config.learning_rate * FINE_TUNE_RATE, epochs, gained=gained), last, say)
+    elif config.patience:
+        start = {name: value.clone() for name, value in network.state_dict().items()}
+        trial = _fit_in_full(fit, network, Stage(config.learning_rate, config.epochs, True), keeper.named("trial"), say)
+        if not trial.gained:  # too little history to hold out any
+            return trial
+        network.load_state_dict(start)
+        gained = trial.gained
+    return _fit_in_full(fit, network, Stage(config.learning_rate, gained or config.epochs, gained=gained), keeper, say)
 
 
-def _fit_head(fit: Fit, network: Ensemble, keeper: Keeper, say: Say) -> None:
+def _fit_in_full(fit: Fit, network: Ensemble, stage: Stage, keeper: Keeper, say: Say) -> Progress:
+    """A pretrained network's head before everything."""
+    if fit.config.pretrained and fit.config.head_epochs and keeper.progress() is None:
+        head = Stage(fit.config.learning_rate, fit.config.head_epochs, gained=stage.gained)
+        _fit_head(fit, network, head, keeper.named("head"), say)
+    return fit.run(network, stage, keeper, say)
+
+
+def _fit_head(fit: Fit, network: Ensemble, stage: Stage, keeper: Keeper, say: Say) -> None:
     """The new parts alone, so that their first steps do not spoil what pretraining taught the encoder."""
     freeze_encoders(network, True)
-    fit.run(network, Stage(fit.config.learning_rate, fit.config.head_epochs), keeper, say)
+    fit.run(network, stage, keeper, say)
     freeze_encoders(network, False)

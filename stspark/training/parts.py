@@ -22,7 +22,7 @@ from stspark.snapshot import WHOLE, Bools, Floats, Manifest, Snapshot, load_snap
 
 
 class Regions:
-    """A snapshot folder's regions in parts; the part that was read last is kept, and of each what its seasons expected."""
+    """A snapshot folder's regions in parts; the part read last is kept, and of each what its seasons expected."""
 
     def __init__(self, path: str, manifest: Manifest, parts: list[slice]) -> None:
         self.path, self.manifest, self.parts = path, manifest, parts

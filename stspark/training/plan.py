@@ -14,10 +14,10 @@ from pydantic import Field
 from stspark import __version__
 from stspark.models.deep.checkpoint import is_finished
 from stspark.models.deep.pretrained import pretrained_key
-from stspark.models.deep.windows import Base
 from stspark.models.deep.registry import NetworkConfig
 from stspark.models.deep.stcnn import STCNNConfig
 from stspark.models.deep.warm_start import known_covariates, latest_checkpoint
+from stspark.models.deep.windows import Base
 from stspark.snapshot import Manifest, cut
 
 
@@ -30,8 +30,8 @@ class TrainingConfig:
     regions in parts: then a step is over as many parts as there are ranks).
     base: what the network's forecasts are added to: what shared seasons expect, or the mean of the last same weekdays;
     seeds: networks whose forecasts are averaged; patience: epochs without a better loss on held-out days (the
-    last `validation` origins before the first cutoff) after which the training ends, and later cutoffs learn no more
-    epochs than held-out days gained from; 0 holds nothing out;
+    last `validation` origins before the first cutoff) after which a trial ends: the network then learns from all days
+    for as many epochs as those gained from, and for later cutoffs no more; 0: no trial, all epochs;
     warm_start: folder of an older run's checkpoints to begin from, `fine_tune_epochs` a cutoff;
     pretrained: a transformer's checkpoint of jobs/pretrain.py to begin from: the head alone learns for
     `head_epochs`, then everything;
@@ -49,7 +49,7 @@ class TrainingConfig:
     window: int = 28
     batch: int = 4
     seeds: int = 1
-    patience: int = 5
+    patience: int = 0
     validation: int = 28
     warm_start: str = ""
     pretrained: str = ""
@@ -109,8 +109,11 @@ class Launch:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def epochs(self, position: int) -> int:
-        """Epochs for the cutoff at `position`, at most."""
-        return self.config.fine_tune_epochs if position or self.config.warm_start else self.config.epochs
+        """Epochs for the cutoff at `position`, at most, with those of a trial and of a pretrained network's head."""
+        if position or self.config.warm_start:
+            return self.config.fine_tune_epochs
+        each = self.config.epochs + (self.config.head_epochs if self.config.pretrained else 0)
+        return 2 * each if self.config.patience else each
 
     def finished(self, manifest: Manifest) -> int:
         """How many of the first cutoffs have their checkpoint already."""

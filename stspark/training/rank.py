@@ -70,8 +70,6 @@ class Report:
     def __init__(self, launch: Launch, rank: Rank) -> None:
         self.path, self.done, self.rank = launch.progress, 0, rank
         self.left = sum(launch.epochs(k) for k in range(launch.start, len(launch.cutoffs)))
-        if launch.config.pretrained and launch.start == 0:
-            self.left += launch.config.head_epochs
         self.start = self.last = time.monotonic()
         promised = launch.cuda and rank.device.type == "cpu"
         self._write({"processes": rank.world, "device": rank.device.type, "gpu_missing": promised})

@@ -9,24 +9,22 @@ from __future__ import annotations
 import io
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stspark.snapshot import write_atomically
 
 SAVE_SECONDS = 5.0
 """Shortest time between two writings."""
 
-Weights = dict[str, Tensor]
-
 
 @dataclass
 class Progress:
-    """Where a cutoff's training stands: epochs done, and on held-out days the best loss, its epoch and weights.
+    """Where a cutoff's training stands: epochs done, the last one's loss, and the best on held-out days.
 
     gained: epochs that the held-out days of the first cutoff gained from; 0: none were held out.
     """
@@ -34,15 +32,12 @@ class Progress:
     epoch: int = 0
     loss: float = math.nan
     best: float = math.nan
-    best_epoch: int = 0
-    best_weights: Weights = field(default_factory=dict)
     gained: int = 0
 
-    def note(self, loss: float, network: nn.Module) -> None:
-        """Remember the weights if `loss` on held-out days is the smallest so far."""
+    def note(self, loss: float) -> None:
+        """Remember the epoch if `loss` on held-out days is the smallest so far."""
         if math.isnan(self.best) or loss < self.best:
-            self.best, self.best_epoch, self.gained = loss, self.epoch, self.epoch
-            self.best_weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
+            self.best, self.gained = loss, self.epoch
 
 
 @dataclass
@@ -80,6 +75,10 @@ class Keeper:
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
         return Progress(**state["progress"])
+
+    def named(self, stage: str) -> Keeper:
+        """The same file's keeper for another stage of the same training."""
+        return replace(self, key=f"{self.key}/{stage}")
 
     def progress(self) -> Progress | None:
         """How far a state of this key is, where there is one."""

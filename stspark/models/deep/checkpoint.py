@@ -27,14 +27,13 @@ CPU = torch.device("cpu")
 @dataclass(frozen=True)
 class TrainedWith:
     """How a checkpoint came about. key: hash of data, config and the cutoffs before it; epochs: that were run;
-    loss: mean pinball loss of the last one, in spreads; validation: the best on held-out days (NaN: none held out);
-    parts: that the regions were seen in, one at a time; gained: epochs that held-out days gained from (0: not known)."""
+    loss: mean pinball loss of the last one, in spreads; parts: that the regions were seen in, one at a time; gained:
+    epochs that held-out days gained from (0: not known)."""
 
     key: str
     data_version: str
     epochs: int
     loss: float
-    validation: float
     name: str
     seeds: int
     network: NetworkConfig

@@ -1,9 +1,9 @@
 """What shared seasons expect of the coming days, from earlier days of a panel: a base for networks; no Spark, no torch.
 
 A network that starts from the mean of the last same weekdays has to learn the year, holidays and every covariate from a
-few years of a few regions, and learns last year's accidents with them. `shared_seasons` (structural regression, Harvey
-1989, chapter 7) says all that by a few hundred coefficients, and leaves to the network what it is good at. Each forecast
-is made from a panel cut at its own day, so a network learns from errors like those it will meet.
+few years of a few regions, and learns last year's accidents with them. `shared_seasons` (structural regression,
+Harvey 1989, chapter 7) say all that by a few hundred coefficients, and leave to the network what it is good at. Each
+forecast is made from a panel cut at its own day, so a network learns from errors like those it will meet.
 
 Seasons are solved every GRID days of history and on its last day; in between, the last forecast serves on. Shapes: T
 days, H horizon, R regions, W forecasts.
@@ -33,9 +33,9 @@ than SHORTEST days by then."""
 def expected(panel: Snapshot, since: int, solved: Solved) -> tuple[Floats, NDArray[np.int64]]:
     """Forecasts that serve the origins `since` … T - 1 of a panel cut at its cutoff.
 
-    [W + 1, H + GRID - 1, R] in the target's unit, of which the first is all NaN, and for each origin of the panel [T, 2]
-    which of them is the last one made by then (0: none) and how many days before. solved: those found before, of the same
-    regions; the new ones are added, but for those that a later cutoff knows more covariates for.
+    [W + 1, H + GRID - 1, R] in the target's unit, of which the first is all NaN, and for each origin of the panel
+    [T, 2] which of them is the last one made by then (0: none) and how many days before. solved: those found before,
+    of the same regions; the new ones are added, but for those that a later cutoff knows more covariates for.
     """
     days, length = len(panel.y), panel.manifest.horizon + GRID - 1
     made = [*range(-(-(SHORTEST - 1) // GRID) * GRID, days - 1, GRID), days - 1] if days >= SHORTEST else []

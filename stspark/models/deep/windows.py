@@ -79,9 +79,9 @@ class Inputs:
 
     past: [C, T, R] channels of each day; level: [T, R] mean of the last weeks in a-space;
     season: [M, T + H, R] mean of the same weekday over the 4 seasons that end m = 1..M seasons earlier
-    (NaN where none was seen); ahead: [W + 1, H + G, R] what shared seasons expect of coming days, in a-space (NaN: nothing),
-    and served: [T, 2] which of them serves an origin and how old it is then; known: [T + H, R, F] calendar and
-    covariates; a: [T, R]; seen, alive: [T, R]; spread: [R].
+    (NaN where none was seen); ahead: [W + 1, H + G, R] what shared seasons expect of coming days, in a-space (NaN:
+    nothing), and served: [T, 2] which of them serves an origin and how old it is then; known: [T + H, R, F] calendar
+    and covariates; a: [T, R]; seen, alive: [T, R]; spread: [R].
     """
 
     past: Tensor
@@ -285,8 +285,8 @@ def _ahead(snapshot: Snapshot, scaler: Scaler, since: int, solved: Solved) -> tu
 def _known(snapshot: Snapshot, scaler: Scaler) -> Floats:
     """[T + H, R, F]: weekday (7), two waves of the year (4), standardised covariates (K).
 
-    The waves stay 0 until a full year was seen: before that they could only be extrapolated. Above shared seasons, which
-    know the year, they would only teach last year's errors.
+    The waves stay 0 until a full year was seen: before that they could only be extrapolated. Above shared seasons,
+    which know the year, they would only teach last year's errors.
     """
     manifest, days = snapshot.manifest, len(snapshot.y)
     span, regions = days + manifest.horizon, snapshot.y.shape[1]
