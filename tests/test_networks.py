@@ -83,7 +83,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("after", [1, 4, 6, 8, 10, 12, 13])
 def test_killed_after_any_epoch_it_ends_with_the_same_weights(tmp_path, monkeypatch, after):
-    """A trial of at most six epochs, as many on all days as held-out days gained from, then two for the later cutoff."""
+    """A trial of at most six epochs, as many on all days as it says, then at most two for the later cutoff."""
     made, cutoffs = panel(), (cutoff(7), cutoff(0))
     config = small("stcnn", epochs=6, patience=3, validation=7, seeds=2)
     whole = trained(tmp_path, made, cutoffs, config, name="whole")
