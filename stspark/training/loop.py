@@ -65,13 +65,16 @@ def _train(launch: Launch, rank: Rank) -> None:
     network.to(rank.device)
     report = Report(launch, rank)
     regions = Regions(launch.snapshot_path, manifest, parts)
+    gained = int(read_facts(launch.checkpoints, launch.cutoffs[launch.start - 1])["gained"]) if launch.start else 0
     for position in range(launch.start, len(launch.cutoffs)):
-        _train_cutoff(launch, position, regions, network, (rank, report))
+        gained = _train_cutoff(launch, (position, gained), regions, network, (rank, report))
 
 
-def _train_cutoff(launch: Launch, position: int, regions: Regions, network: Ensemble, by: tuple[Rank, Report]) -> None:
-    """Train `network` in place for the cutoff at `position` and leave its checkpoint."""
-    rank, report = by
+def _train_cutoff(
+    launch: Launch, at: tuple[int, int], regions: Regions, network: Ensemble, by: tuple[Rank, Report]
+) -> int:
+    """Train `network` in place for a cutoff and leave its checkpoint; see `_fit` for `at`, return its number anew."""
+    (rank, report), position = by, at[0]
     cutoff, config, manifest = launch.cutoffs[position], launch.config, regions.manifest
     panel = Panel(regions, cutoff, rank.device, config.base)
     key = launch.key(manifest, position)
@@ -82,14 +85,14 @@ def _train_cutoff(launch: Launch, position: int, regions: Regions, network: Ense
 
     fit = Fit(panel, config, rank, (manifest.seed, panel.days))
     keeper = Keeper(launch.state, f"{key}/{rank.world}", rank.index == 0)
-    gained = read_facts(launch.checkpoints, launch.cutoffs[position - 1])["gained"] if position else 0
-    done = _fit(fit, network, (position, gained), keeper, say)
+    done = _fit(fit, network, at, keeper, say)
     settle_newcomers(network, panel.taught, manifest)
     if rank.index == 0:
         facts = (config.name, config.seeds, config.network)
         how = TrainedWith(key, manifest.data_version, done.epoch, done.loss, *facts, panel.parts, done.gained)
         save_checkpoint((launch.checkpoints, cutoff), network, panel.scaler, how, manifest)
         keeper.clear()
+    return done.gained
 
 
 def _fit(fit: Fit, network: Ensemble, at: tuple[int, int], keeper: Keeper, say: Say) -> Progress:
