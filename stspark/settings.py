@@ -274,8 +274,8 @@ class Ensemble(Section):
     calibration: Literal["adaptive", "split", "none"] = "adaptive"
     metric: Literal["wape", "mase", "rmse", "pinball"] = "wape"
     """By which the champion is chosen."""
-    guard: float = Field(default=1.0, ge=0)
-    """Standard errors by which a region's own best model must win against the default one."""
+    guard: float = Field(default=2.0, ge=0)
+    """Standard errors by which a region's own best model must win against the default one: it is the best of many."""
     fewest_windows: int = Field(default=4, ge=1)
     """Windows that a region needs before its own errors choose its champion."""
 

@@ -277,6 +277,21 @@ def test_two_stormy_windows_do_not_choose_for_the_quiet_ones():
     np.testing.assert_array_equal(sizes[8, 8:], 1.0)
 
 
+@pytest.mark.parametrize(("combination", "k", "unsaid"), [
+    pytest.param("stacked", 16, 4, id="as many as a choice needs"),
+    pytest.param("inverse", 5, 2, id="at most half"),
+    pytest.param("stacked", 1, 0, id="the only one"),
+    pytest.param("equal", 16, 0, id="equal weights have nothing to learn"),
+    pytest.param("none", 16, 0, id="no combination"),
+])  # fmt: skip
+def test_windows_in_which_the_combination_was_learning_say_nothing_of_it(combination, k, unsaid):
+    whole, plan = shop(regions=2), replace(ADAPTIVE, combination=combination)
+    losses = choose.day_losses(whole, whole.quantiles, "wape")
+    known = finish._losses_before(whole, losses, k, np.ones((16, 16)), plan)
+    assert np.isnan(known[:, :unsaid]).all()
+    assert np.isfinite(known[:, unsaid:]).all()
+
+
 def test_a_model_that_stood_in_has_no_weight():
     whole = shop(8, regions=4)
     whole.own[1, 5, MODELS.index("good")] = False
