@@ -39,7 +39,8 @@ log = logging.getLogger("stspark")
 KNOWN_AHEAD_FROM = 6
 """Position of the first covariate among the learning frame's columns (after learning.IDENTITY)."""
 PATIENCE = 5
-"""A network's usual patience (see TrainingConfig) beyond two seasons ahead: there, few regions teach it accidents."""
+"""A network's usual patience (see TrainingConfig) beyond two seasons ahead, where history has few
+independent stretches."""
 
 
 FORECAST_KEYS = ("model", "region", "cutoff", "date", "horizon")

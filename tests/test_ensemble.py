@@ -279,8 +279,8 @@ def test_two_stormy_windows_do_not_choose_for_the_quiet_ones():
 
 @pytest.mark.parametrize(("combination", "k", "unsaid"), [
     pytest.param("stacked", 15, 4, id="as many as a choice needs"),
-    pytest.param("inverse", 5, 2, id="at most half"),
-    pytest.param("stacked", 1, 0, id="the only one"),
+    pytest.param("inverse", 6, 2, id="four are left"),
+    pytest.param("stacked", 4, 0, id="too few to leave out any"),
     pytest.param("equal", 15, 0, id="equal weights have nothing to learn"),
     pytest.param("none", 15, 0, id="no combination"),
 ])  # fmt: skip

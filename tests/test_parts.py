@@ -60,8 +60,8 @@ def test_a_part_is_read_as_it_lies_in_the_whole(tmp_path):
 def test_parts_are_scaled_as_the_whole_is(tmp_path):
     path = write(panel(), tmp_path / "s")
     manifest, now = load_manifest(path), cutoff(7)
-    one = Panel(Regions(path, manifest, [WHOLE]), now, CPU)
-    two = Panel(Regions(path, manifest, list(HALVES)), now, CPU)
+    one = Panel(Regions(path, manifest, [WHOLE]), now, CPU, "seasonal_mean")
+    two = Panel(Regions(path, manifest, list(HALVES)), now, CPU, "seasonal_mean")
     expected = fit_scaler(load_snapshot(path).known_on(now))
     assert one.scaler.to_dict() == expected.to_dict()
     for name in ("scale", "spread", "shift", "width"):
@@ -121,7 +121,7 @@ def test_a_newcomer_takes_its_rows_from_neighbours_of_other_parts_too(tmp_path):
 def test_a_step_moves_the_rows_of_the_regions_that_it_looks_at(tmp_path):
     """With momentum and decay of weights AdamW would move all of them."""
     made = panel()
-    fit = Fit(Panel(Regions(write(made, tmp_path / "s"), made.manifest, list(HALVES)), cutoff(0), CPU),
+    fit = Fit(Panel(Regions(write(made, tmp_path / "s"), made.manifest, list(HALVES)), cutoff(0), CPU, "seasonal_mean"),
               parted("stcnn", weight_decay=0.5), Rank(0, 1, CPU), (0, 1))  # fmt: skip
     network = a_network(made, "stcnn", seeds=1)
     by = rising_and_falling(network, 1e-2, 0.5, 100)

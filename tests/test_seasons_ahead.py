@@ -16,6 +16,7 @@ from stspark.models.panel.boosted.transform import from_learnt
 from stspark.models.panel.seasons.columns import columns
 from stspark.models.panel.seasons.earlier import SHORTEST
 from stspark.models.panel.seasons.model import STRENGTH, forecast
+from stspark.training.plan import Launch, TrainingConfig
 
 LONG = HORIZON + GRID - 1
 
@@ -49,7 +50,7 @@ def test_the_last_origin_has_what_the_model_itself_says(cut, made):
     values, size = forecast(cut, STRENGTH)
     told = from_learnt(values, size[:, None])
     known = cut.observed.sum(axis=0) >= SHORTEST
-    np.testing.assert_allclose(found[served[-1, 0], :HORIZON].T[known], told[known], rtol=1e-8)
+    np.testing.assert_allclose(found[served[-1, 0], :HORIZON].T[known], told[known], rtol=1e-6)
     assert not known.all()
     assert np.isnan(found[served[-1, 0]].T[~known]).all()  # they are left to the mean of the same weekdays
 
@@ -126,6 +127,16 @@ def test_a_day_before_an_event_that_was_seen_once_has_no_effect_of_its_own(cut):
     values, _ = forecast(sudden, STRENGTH)
     usual, _ = forecast(cut, STRENGTH)
     assert np.abs(values - usual)[:3].max() < 3.0
+
+
+@pytest.mark.parametrize(("days", "base"), [
+    pytest.param(SHORTEST + 2 * HORIZON - 1, "seasonal_mean", id="too few origins above seasons to learn from"),
+    pytest.param(SHORTEST + 2 * HORIZON, "shared_seasons", id="enough"),
+])  # fmt: skip
+def test_all_cutoffs_have_the_base_that_the_first_one_can_learn_above(cut, days, base):
+    first, last = cut.manifest.day(days - 1), cut.manifest.day(len(cut.y) - 1)
+    assert Launch("", "", TrainingConfig(), (first, last)).base(cut.manifest) == base
+    assert Launch("", "", TrainingConfig(base="seasonal_mean"), (last,)).base(cut.manifest) == "seasonal_mean"
 
 
 def test_nothing_observed_is_left_to_the_mean(cut):

@@ -58,7 +58,7 @@ def prepared(snapshot: Snapshot, options: Row, device: torch.device, fits: type[
     config: TrainingConfig = training_config(dict(options))
     network = build_ensemble(config.name, config.network, config.seeds, snapshot.manifest, snapshot.weights)
     manifest = snapshot.manifest
-    panel = Panel(Regions.of(snapshot), manifest.day(manifest.n_history - 1), device)
+    panel = Panel(Regions.of(snapshot), manifest.day(manifest.n_history - 1), device, config.base)
     return fits(panel, config, Rank(0, 1, device), (0, panel.days)), network.to(device)
 
 

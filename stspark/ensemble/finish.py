@@ -115,12 +115,12 @@ def finish(windows: Windows, kind: str, pool: Pool, plan: Plan, first: int = 0) 
 def _losses_before(windows: Windows, losses: Floats, k: int, sizes: Floats, plan: Plan) -> Floats:
     """[R, k, M] losses of the windows before the k-th, of days that had come by its cutoff, over the window's size.
 
-    NaN for the first ones, `fewest` and at most half: the combination that is chosen now has more to learn its weights
-    from than it had there.
+    NaN for the first ones, up to `fewest` and so that as many are left: the combination that is chosen now has more to
+    learn its weights from than it had there.
     """
     known = choose.window_losses(windows.before(losses, k), windows.own[:, :k])
     if plan.combination in ("stacked", "inverse"):
-        known[:, : min(plan.fewest, k // 2)] = np.nan
+        known[:, : min(plan.fewest, max(0, k - plan.fewest))] = np.nan
     size = sizes[k, :k, None]
     return known / (size**2 if plan.metric == "rmse" else size)
 

@@ -173,19 +173,24 @@ class Fit:
         return nullcontext()
 
     def _validate(self, network: Ensemble, held: Origins) -> float:
-        """Mean loss of the ensemble's average forecast on held-out origins, over all ranks; of a few parts of many."""
+        """Mean loss of the ensemble's average forecast on held-out origins, over all ranks; of a few parts of many.
+
+        NaN where no day was observed: all epochs gain alike.
+        """
         network.eval()
         starts, (index, ranks) = held.starts(), self._sharing
         mine = np.resize(starts, -(-len(starts) // ranks) * ranks)[index::ranks]
-        losses = []
+        losses, seen = [], 0.0
         looked_at = np.arange(0, self.panel.parts, -(-self.panel.parts // max(PARTS_HELD, self.rank.world)))
         for together in self._together(looked_at):
             share = self._turn(network, together)
             with torch.no_grad():
                 predicted, residual, mask = self._predict(network, (share.inputs, mine, held.width), network.context)
                 losses.append(float(pinball(residual, mask, predicted.mean(0), network.shape.levels)))
+                seen += float(mask.sum())
             del share  # before the next part is read
-        return self.rank.average(sum(losses) / len(losses))
+        loss, seen = (self.rank.average(value) for value in (sum(losses) / len(losses), seen))
+        return loss if seen else math.nan
 
     @property
     def _own_parts(self) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import stspark
 from stspark.errors import EnvironmentMistake
+from stspark.session import THREADS
 from stspark.training.loop import train_rank
 from stspark.training.plan import Launch, TrainingConfig
 
@@ -147,7 +148,7 @@ def _run_where_importable(parameters: dict[str, Any], script: str, *args: Any, *
 
     home, path = str(Path(stspark.__file__).parent.parent.absolute()), os.environ.get("PYTHONPATH")
     # Launchers that end a moment apart log an error with its traceback; a rank's own error comes by its file.
-    with _environment(PYTHONPATH=os.pathsep.join([home, path] if path else [home]), LOGLEVEL="CRITICAL"):
+    with _environment(PYTHONPATH=os.pathsep.join([home, path] if path else [home]), LOGLEVEL="CRITICAL", **THREADS):
         TorchDistributor._run_training_on_pytorch_file(parameters, script, *args, **kwargs)
 
 

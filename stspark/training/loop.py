@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -55,17 +56,21 @@ def _train(launch: Launch, rank: Rank) -> None:
     parts = launch.parts(manifest)
     torch.manual_seed(manifest.seed)
     network = build_ensemble(config.name, config.network, config.seeds, manifest, weights_of(manifest.of(parts[0])))
+    gained = 0
     if launch.start:
-        load_weights(network, launch.checkpoints, launch.cutoffs[launch.start - 1], manifest)
+        last = launch.cutoffs[launch.start - 1]
+        load_weights(network, launch.checkpoints, last, manifest)
+        gained = int(read_facts(launch.checkpoints, last)["gained"])
     elif config.warm_start:
         older = Path(config.warm_start)
-        begin_from(network, older, latest_checkpoint(older, launch.cutoffs[0]), manifest, config.base)
+        begun = latest_checkpoint(older, launch.cutoffs[0])
+        gained = int(read_facts(older, begun).get("gained", 0))
+        begin_from(network, older, begun, manifest, launch.base(manifest))
     elif config.pretrained:
         begin_from_pretrained(network, config.pretrained)
     network.to(rank.device)
     report = Report(launch, rank)
     regions = Regions(launch.snapshot_path, manifest, parts)
-    gained = int(read_facts(launch.checkpoints, launch.cutoffs[launch.start - 1])["gained"]) if launch.start else 0
     for position in range(launch.start, len(launch.cutoffs)):
         gained = _train_cutoff(launch, (position, gained), regions, network, (rank, report))
 
@@ -76,7 +81,7 @@ def _train_cutoff(
     """Train `network` in place for a cutoff and leave its checkpoint; see `_fit` for `at`, return its number anew."""
     (rank, report), position = by, at[0]
     cutoff, config, manifest = launch.cutoffs[position], launch.config, regions.manifest
-    panel = Panel(regions, cutoff, rank.device, config.base)
+    panel = Panel(regions, cutoff, rank.device, launch.base(manifest))
     key = launch.key(manifest, position)
 
     def say(epoch: int, epochs: int, loss: float, samples: int) -> None:
@@ -109,7 +114,7 @@ def _fit(fit: Fit, network: Ensemble, at: tuple[int, int], keeper: Keeper, say: 
     elif config.patience:
         start = {name: value.clone() for name, value in network.state_dict().items()}
         trial = _fit_in_full(fit, network, Stage(config.learning_rate, config.epochs, True), keeper.named("trial"), say)
-        if not trial.gained:  # too little history to hold out any
+        if not trial.gained:  # too little history to hold out any: it was no trial
             return trial
         network.load_state_dict(start)
         gained = trial.gained
@@ -117,9 +122,9 @@ def _fit(fit: Fit, network: Ensemble, at: tuple[int, int], keeper: Keeper, say: 
 
 
 def _fit_in_full(fit: Fit, network: Ensemble, stage: Stage, keeper: Keeper, say: Say) -> Progress:
-    """A pretrained network's head before everything."""
+    """Train for a stage; of a pretrained network the head alone before that."""
     if fit.config.pretrained and fit.config.head_epochs and keeper.progress() is None:
-        head = Stage(fit.config.learning_rate, fit.config.head_epochs, gained=stage.gained)
+        head = replace(stage, epochs=fit.config.head_epochs)
         _fit_head(fit, network, head, keeper.named("head"), say)
     return fit.run(network, stage, keeper, say)
 

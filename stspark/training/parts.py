@@ -56,7 +56,7 @@ class Share:
 class Panel:
     """What a network learns from at one cutoff; the share that was made last is kept."""
 
-    def __init__(self, regions: Regions, cutoff: date, device: torch.device, base: Base = "seasonal_mean") -> None:
+    def __init__(self, regions: Regions, cutoff: date, device: torch.device, base: Base) -> None:
         self.regions, self.cutoff, self.device, self.base = regions, cutoff, device, base
         manifest = regions.manifest
         self.days, self.horizon, self.period = manifest.days_until(cutoff), manifest.horizon, manifest.season

@@ -18,6 +18,7 @@ from stspark.models.deep.registry import NetworkConfig
 from stspark.models.deep.stcnn import STCNNConfig
 from stspark.models.deep.warm_start import known_covariates, latest_checkpoint
 from stspark.models.deep.windows import Base
+from stspark.models.panel.seasons.earlier import SHORTEST
 from stspark.snapshot import Manifest, cut
 
 
@@ -94,6 +95,12 @@ class Launch:
     def errors(self) -> Path:
         """Folder where a failing rank leaves rank-K.txt."""
         return Path(self.out) / "errors"
+
+    def base(self, manifest: Manifest) -> Base:
+        """What forecasts are added to at all cutoffs: shared seasons only where enough origins before the first one,
+        a horizon of them and more, could learn above seasons."""
+        enough = manifest.days_until(self.cutoffs[0]) >= SHORTEST + 2 * manifest.horizon
+        return self.config.base if enough else "seasonal_mean"
 
     def parts(self, manifest: Manifest) -> list[slice]:
         """The parts that the regions are seen in."""

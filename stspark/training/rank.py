@@ -16,6 +16,9 @@ import torch.distributed as dist
 from stspark.errors import EnvironmentMistake
 from stspark.training.plan import Launch
 
+TIMEOUT = timedelta(hours=1)
+"""A rank that meets a part of the regions for the first time solves its seasons, and the others wait."""
+
 
 @dataclass
 class Rank:
@@ -47,7 +50,7 @@ def join(launch: Launch) -> Rank:
     index, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local, beside = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if world > 1:
-        dist.init_process_group("gloo", timeout=timedelta(minutes=10))
+        dist.init_process_group("gloo", timeout=TIMEOUT)
     rank = Rank(index, world, torch.device("cpu"))
     if not launch.cuda:
         return rank

@@ -3,10 +3,10 @@
 A network that starts from the mean of the last same weekdays has to learn the year, holidays and every covariate from a
 few years of a few regions, and learns last year's accidents with them. `shared_seasons` (structural regression,
 Harvey 1989, chapter 7) say all that by a few hundred coefficients, and leave to the network what it is good at. Each
-forecast is made from a panel cut at its own day, so a network learns from errors like those it will meet.
+forecast is made from the targets up to its own day, so a network learns from errors like those it will meet.
 
-Seasons are solved every GRID days of history and on its last day; in between, the last forecast serves on. Shapes: T
-days, H horizon, R regions, W forecasts.
+Seasons are solved every GRID days of history and on its last day; in between, the last forecast serves on. So that it
+can, it knows covariates of GRID - 1 days more than its own horizon. Shapes: T days, H horizon, R regions, W forecasts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stspark.snapshot import Floats, Snapshot
 GRID = 7
 """Days between two solutions."""
 
-Solved = dict[int, Floats]
+Solved = dict[int, NDArray[np.float32]]
 """Day index -> [H + GRID - 1, R] forecasts of the days after it, in the target's unit; NaN for a region seen on fewer
 than SHORTEST days by then."""
 
@@ -41,22 +41,22 @@ def expected(panel: Snapshot, since: int, solved: Solved) -> tuple[Floats, NDArr
     made = [*range(-(-(SHORTEST - 1) // GRID) * GRID, days - 1, GRID), days - 1] if days >= SHORTEST else []
     made = [day for k, day in enumerate(made) if day == days - 1 or made[k + 1] > since]
     kept = {day: solved[day] if day in solved else _ahead(panel, day) for day in made}
-    solved |= {day: values for day, values in kept.items() if day + GRID <= days}
+    solved.update((day, values) for day, values in kept.items() if day + GRID <= days)
     found = np.stack([np.full((length, panel.y.shape[1]), np.nan), *kept.values()])
     which = np.searchsorted(made, np.arange(days), side="right")
     age = np.arange(days) - np.array([0, *made])[which]
     return found, np.stack([which, np.where(which > 0, age, 0)], axis=1)
 
 
-def _ahead(panel: Snapshot, day: int) -> Floats:
+def _ahead(panel: Snapshot, day: int) -> NDArray[np.float32]:
     """One of `Solved`."""
     manifest = replace(panel.manifest, horizon=panel.manifest.horizon + GRID - 1)
     ordered, back = by_name(replace(panel, manifest=manifest))
     known = ordered.known_on(manifest.day(day))
     seen = known.observed.sum(axis=0)
     if not seen.any():
-        return np.full((manifest.horizon, len(seen)), np.nan)
+        return np.full((manifest.horizon, len(seen)), np.nan, dtype=np.float32)
     values, size = forecast(known, STRENGTH)
     with np.errstate(over="ignore"):
         y = np.where((seen >= SHORTEST)[:, None], from_learnt(values, size[:, None]), np.nan)
-    return np.asarray(y[back].T)
+    return np.asarray(y[back].T, dtype=np.float32)
