@@ -33,7 +33,7 @@ from stspark.options import typed
 from stspark.pretraining.fit import Pretraining, pretrain
 from stspark.snapshot import Manifest, Snapshot, write_atomically
 from stspark.training.loop import train_rank
-from stspark.training.plan import Launch
+from stspark.training.plan import Launch, usual_patience
 
 PAST = ("precipitation", "snow", "user_activity_1", "user_activity_2")
 """Rohlik's columns that are known up to the day itself."""
@@ -42,9 +42,8 @@ FAMILY_DAYS = 1100
 TASK = "bench/fev/rohlik_orders_1D.yaml"
 Options = dict[str, Any]
 OPTIONS: Options = {"epochs": 12, "fine_tune_epochs": 3}
-FAR: Options = {"patience": 5}
 LEARNED: Options = {"epochs": 6}
-"""What two cores do in a few minutes; and a trial first, as the pipeline has it for a horizon so long."""
+"""What two cores do in a few minutes."""
 
 
 def main() -> None:
@@ -60,10 +59,10 @@ def main() -> None:
     task = read_task(TASK).model_copy(update={"horizon": given.horizon})
     options, learned = (dict(pair.split("=", 1) for pair in pairs) for pairs in (given.set, given.pretrain))
     for name in given.beside:
-        print(row(name, judge(task, read_panel(task), 1, FAR | {"name": name})), flush=True)
+        print(row(name, judge(task, read_panel(task), 1, {"name": name})), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         if given.seeds:
-            compare(task, given.seeds, OPTIONS | FAR | options, LEARNED | learned, given.keep or Path(scratch))
+            compare(task, given.seeds, OPTIONS | options, LEARNED | learned, given.keep or Path(scratch))
 
 
 def compare(task: Task, seeds: Sequence[int], options: Options, learned: Options, home: Path) -> float:
@@ -142,11 +141,15 @@ def _dense(daily: pd.DataFrame, name: str) -> Snapshot:
 
 
 def judge(task: Task, panel: Panel, seed: int, options: Options) -> list[Losses]:
-    """Losses of the windows of a network that is trained at the first cutoff, and a little more at later ones."""
+    """Losses of the windows of a network that is trained at the first cutoff, and a little more at later ones.
+
+    options: over the pipeline's usual ones for such a horizon.
+    """
+    options = {"name": "transformer", "patience": usual_patience(task.horizon, task.season)} | options
     with tempfile.TemporaryDirectory() as folder:
         snapshot = replace(panel.snapshot, manifest=replace(panel.snapshot.manifest, seed=seed))
         path = write(snapshot, Path(folder) / "snapshot")
-        launch = Launch(path, folder, training_config({"name": "transformer", **options}), tuple(task.cutoffs))
+        launch = Launch(path, folder, training_config(options), tuple(task.cutoffs))
         train_rank(launch)
         return [_judge(task, panel, predict(launch.checkpoints, snapshot, day), day) for day in task.cutoffs]
 

@@ -28,7 +28,7 @@ from stspark.settings import Model, Settings
 from stspark.snapshot import Manifest, local_path, write_snapshot
 from stspark.staging import staged
 from stspark.training import train as training
-from stspark.training.plan import TrainingConfig
+from stspark.training.plan import TrainingConfig, usual_patience
 
 if TYPE_CHECKING:
     from stspark.job import Job
@@ -38,9 +38,6 @@ log = logging.getLogger("stspark")
 
 KNOWN_AHEAD_FROM = 6
 """Position of the first covariate among the learning frame's columns (after learning.IDENTITY)."""
-PATIENCE = 5
-"""A network's usual patience (see TrainingConfig) beyond two seasons ahead, where history has few
-independent stretches."""
 
 
 FORECAST_KEYS = ("model", "region", "cutoff", "date", "horizon")
@@ -196,7 +193,7 @@ def training_config(settings: Settings, model: Model) -> TrainingConfig:
             fix = f"did you mean '{nearest(key, known) or sorted(known)[0]}'?"
             raise ConfigError(f"{where}.{key}", "unknown option", fix)
     given = {"gpu": settings.training.gpu, "processes": settings.training.processes, "name": model.name}
-    given |= {"patience": PATIENCE} if settings.time.horizon > 2 * settings.time.season else {}
+    given["patience"] = usual_patience(settings.time.horizon, settings.time.season)
     given |= NETWORKS[model.name].training
     rest = {key: value for key, value in model.options.items() if key not in network}
     inner = network_config(model.name, {key: value for key, value in model.options.items() if key in network}, where)

@@ -62,6 +62,11 @@ class TrainingConfig:
     network: NetworkConfig = field(default_factory=STCNNConfig)
 
 
+def usual_patience(horizon: int, season: int) -> int:
+    """A trial (see TrainingConfig) beyond two seasons ahead, where history has few independent stretches; else none."""
+    return 5 if horizon > 2 * season else 0
+
+
 @dataclass(frozen=True)
 class Launch:
     """What all ranks of one launch are told: where the snapshot and results lie, what to train, on which device.

@@ -40,7 +40,8 @@ def expected(panel: Snapshot, since: int, solved: Solved) -> tuple[Floats, NDArr
     days, length = len(panel.y), panel.manifest.horizon + GRID - 1
     made = [*range(-(-(SHORTEST - 1) // GRID) * GRID, days - 1, GRID), days - 1] if days >= SHORTEST else []
     made = [day for k, day in enumerate(made) if day == days - 1 or made[k + 1] > since]
-    kept = {day: solved[day] if day in solved else _ahead(panel, day) for day in made}
+    ordered = by_name(replace(panel, manifest=replace(panel.manifest, horizon=length)))
+    kept = {day: solved[day] if day in solved else _ahead(ordered, day) for day in made}
     solved.update((day, values) for day, values in kept.items() if day + GRID <= days)
     found = np.stack([np.full((length, panel.y.shape[1]), np.nan), *kept.values()])
     which = np.searchsorted(made, np.arange(days), side="right")
@@ -48,14 +49,13 @@ def expected(panel: Snapshot, since: int, solved: Solved) -> tuple[Floats, NDArr
     return found, np.stack([which, np.where(which > 0, age, 0)], axis=1)
 
 
-def _ahead(panel: Snapshot, day: int) -> NDArray[np.float32]:
-    """One of `Solved`."""
-    manifest = replace(panel.manifest, horizon=panel.manifest.horizon + GRID - 1)
-    ordered, back = by_name(replace(panel, manifest=manifest))
-    known = ordered.known_on(manifest.day(day))
+def _ahead(ordered: tuple[Snapshot, list[int]], day: int) -> NDArray[np.float32]:
+    """One of `Solved`; ordered: what `by_name` makes of the panel with the longer horizon."""
+    panel, back = ordered
+    known = panel.known_on(panel.manifest.day(day))
     seen = known.observed.sum(axis=0)
     if not seen.any():
-        return np.full((manifest.horizon, len(seen)), np.nan, dtype=np.float32)
+        return np.full((panel.manifest.horizon, len(seen)), np.nan, dtype=np.float32)
     values, size = forecast(known, STRENGTH)
     with np.errstate(over="ignore"):
         y = np.where((seen >= SHORTEST)[:, None], from_learnt(values, size[:, None]), np.nan)
