@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from pyspark.sql import DataFrame
@@ -37,11 +38,11 @@ def main(job: Job) -> None:
         touched = None
         if before is not None and before.recipe == basis.recipe:
             touched = changes.touched_days(store, table, before)
-        if touched is None or (touched and not update(job, rows, touched, basis, keep)):
+        known = None if touched is None else update(job, rows, touched, basis, keep)
+        if known is None:
             build_all(job, rows, basis, keep)
-        region_day = store.read("region_day")
-        known = incremental.as_it_stands(region_day, store.read("regions"), settings.regions.opening)
-        doubtful = edge.doubtful_edge(edge.daily_sums(region_day, known.last))
+            known = as_it_stands(job)
+        doubtful = edge.doubtful_edge(edge.daily_sums(store.read("region_day"), known.last))
     job.summary["regions"] = f"{len(known.regions):,}, {min(known.starts.values())} to {known.last}"
     job.summary |= {"edge": str(doubtful)} if doubtful else {}
 
@@ -68,16 +69,25 @@ def build_all(job: Job, rows: DataFrame, basis: changes.Basis, keep: Kept) -> No
     store.replace("region_day", covariates.add_past_only(days, panel, settings), note=basis.note())
 
 
-def update(job: Job, rows: DataFrame, touched: Sequence[date], basis: changes.Basis, keep: Kept) -> bool:
-    """Only what the touched days reach; False where all has to be built."""
+def as_it_stands(job: Job) -> incremental.Known:
+    """What region_day holds now."""
+    store = job.store
+    return incremental.as_it_stands(store.read("region_day"), store.read("regions"), job.settings.regions.opening)
+
+
+def update(
+    job: Job, rows: DataFrame, touched: Sequence[date], basis: changes.Basis, keep: Kept
+) -> incremental.Known | None:
+    """Only what the touched days reach: what region_day holds then; None where all has to be built."""
+    if not touched:
+        return as_it_stands(job)
     settings, store, spark = job.settings, job.store, job.spark
-    known = incremental.as_it_stands(store.read("region_day"), store.read("regions"), settings.regions.opening)
     panel = rows if settings.source.kind == "panel" else None
     anew = keep(build.totals(rows.where(F.col("date").isin(list(touched))), settings))
-    there = incremental.days_by_region(anew)
+    known, there = at_once(spark, lambda: as_it_stands(job), lambda: incremental.days_by_region(anew))
     window = incremental.reached(touched, there, known, settings.time, incremental.REACH)
     if window is None:
-        return False
+        return None
     log.info("features: %d days changed, %s to %s are built anew", len(touched), window.first, window.last)
     span = (min(known.starts.values()), window.end)
     ahead = build.build_calendar(spark, store.read("regions"), panel, span, settings)
@@ -90,7 +100,7 @@ def update(job: Job, rows: DataFrame, touched: Sequence[date], basis: changes.Ba
     days = covariates.add_past_only(days.where(F.col("date") >= F.lit(window.first)), panel, settings)
     where = f"date between '{window.first}' and '{window.last}'"
     store.replace("region_day", days, where, note=basis.note())
-    return True
+    return replace(known, last=window.end)
 
 
 if __name__ == "__main__":

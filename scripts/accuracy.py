@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -86,6 +87,9 @@ def main(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python scripts/accuracy.py WAREHOUSE/DATASET")
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("home", type=Path, metavar="WAREHOUSE/DATASET")
+    home: Path = parser.parse_args().home
+    if not DeltaTable.is_deltatable(str(home / "metrics")):
+        sys.exit(f"{home}: has no table metrics; run jobs/pipeline.py first")
+    main(home)

@@ -440,7 +440,8 @@ METRICS = Table(
         model="string: model; champion = each region's chosen one",
         horizon="int: days after the cutoff; 0 = the whole horizon",
         metric="string: mae, rmse, mse, mape, smape, wape, accuracy (1 - wape), bias, mase, rmsse, pinball, sql, crps, "
-        "and of each central interval coverage_80, width_80, winkler_80; defined in stspark/metrics/definitions.py",
+        "and of each central interval coverage_80, width_80, winkler_80; defined in stspark/metrics/definitions.py; "
+        "stood_in = share of the days whose forecast is another model's (fallback_used), since this one had none",
         value="double: the metric's value",
         n="bigint: region-days that it was computed from",
     ),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +9,7 @@ import yaml
 
 from bench.fev.metrics import mean_losses, seasonal_scale, window_losses
 from bench.fev.panel import filled, read_panel
-from bench.fev.run import Forecasts, mixture, run_naive
+from bench.fev.run import run_naive
 from bench.fev.task import read_task
 from stspark.errors import ConfigError, InputError
 
@@ -116,17 +114,3 @@ def test_a_mistake_in_the_data_names_the_remedy(other_task, change, says):
     other_task.write_text(yaml.safe_dump(raw | change))
     with pytest.raises(InputError, match=says):
         read_panel(read_task(str(other_task)))
-
-
-def test_a_mixture_is_the_weighted_mean_of_points_and_quantiles():
-    made = {name: Forecasts((np.full((1, 2, 3), value),), 1.0) for name, value in (("a", 1.0), ("b", 4.0))}
-    mixed = mixture({"a": 2, "b": 1}, made)
-    np.testing.assert_allclose(mixed.windows[0], 2.0)
-    assert mixed.seconds == 2.0
-
-
-def test_a_mixture_of_an_unknown_model_is_refused(tmp_path):
-    raw = yaml.safe_load(Path(ROHLIK).read_text(encoding="utf-8")) | {"mixtures": {"both": {"boosted_tree": 1}}}
-    (tmp_path / "task.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"mixtures.both: 'boosted_tree' is none of the models boosted_trees"):
-        read_task(str(tmp_path / "task.yaml"))

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
 from stspark.fleet import results
 from stspark.metrics.definitions import metric_columns
@@ -71,6 +72,12 @@ def by_hand(spark):
 @pytest.mark.parametrize(("key", "value"), GOLDEN.items(), ids=[" ".join(map(str, key)) for key in GOLDEN])
 def test_metrics_by_hand(by_hand, key, value):
     assert by_hand.loc[key, "value"] == pytest.approx(value, abs=1e-12)
+
+
+def test_days_on_which_another_model_stood_in_are_counted(spark):
+    rows = spark.createDataFrame(BY_HAND, ROWS).withColumn("fallback_used", F.expr("if(region = 'b', 'naive', null)"))
+    found = measure(rows, QUANTILES, "r1", "backtest").where("metric = 'stood_in' and horizon = 0").toPandas()
+    assert found.set_index("region")["value"].to_dict() == {"a": 0.0, "b": 1.0, "*": 0.25}
 
 
 @pytest.mark.parametrize("key", [("b", 0, "wape"), ("b", 0, "bias"), ("b", 0, "mase"), ("b", 2, "mae")])

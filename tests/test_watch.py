@@ -280,8 +280,8 @@ def nights(small_run):
     drop = json.loads((small_run.shop / "truth/parameters.json").read_text())["drop"]
     eve = date.fromisoformat(drop["date"]) - timedelta(days=1)
     models = "models=[{name: seasonal_naive}, {name: auto_ets}, {name: linear}]"
-    options = ("dataset=nights", "watch.retrain=auto", "watch.days=7", "backtest.windows=4", "backtest.warm_up=4")
-    sets = [part for option in (*options, models) for part in ("--set", option)]
+    options = ("dataset=nights", "watch.retrain=auto", "watch.days=7", "hierarchy.method=off", models)
+    sets = [part for option in (*options, "backtest.windows=4", "backtest.warm_up=4") for part in ("--set", option)]
     ran = [
         run_job("pipeline", *small_run.arguments, *sets, "--as-of", str(eve + timedelta(days=shift)))
         for shift in (-7, 0, 7)

@@ -1,9 +1,9 @@
-"""One task through the seasonal naive, each panel model and their mixtures: losses by window, and the seconds taken."""
+"""One task through the seasonal naive and each panel model: losses by window, and the seconds taken."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,10 +56,8 @@ def run_naive(task: Task, panel: Panel) -> Result:
 
 
 def run_models(task: Task, panel: Panel) -> list[Result]:
-    """The task's models, fitted anew at every cutoff on what was known then, and before them their mixtures."""
-    made = {label: forecasts(label, task, panel) for label in task.models}
-    mixed = {label: mixture(weights, made) for label, weights in task.mixtures.items()}
-    return [scored(label, task, panel, made_) for label, made_ in (mixed | made).items()]
+    """The task's models, fitted anew at every cutoff on what was known then."""
+    return [scored(label, task, panel, forecasts(label, task, panel)) for label in task.models]
 
 
 def forecasts(label: str, task: Task, panel: Panel) -> Forecasts:
@@ -72,15 +70,6 @@ def forecasts(label: str, task: Task, panel: Panel) -> Forecasts:
         return model.predict(model.fit(known), known, task.quantiles)
 
     return _timed(task, forecast)
-
-
-def mixture(weights: Mapping[str, float], made: Mapping[str, Forecasts]) -> Forecasts:
-    """The weighted mean of the models' points and quantiles (Vincent 1912; Lichtendahl et al. 2013)."""
-    share = np.array(list(weights.values())) / sum(weights.values())
-    parts: Sequence[Forecasts] = [made[name] for name in weights]
-    windows = zip(*(part.windows for part in parts), strict=True)
-    mixed = tuple(np.asarray(np.tensordot(share, np.stack(w), axes=1)) for w in windows)
-    return Forecasts(mixed, sum(part.seconds for part in parts))
 
 
 def scored(label: str, task: Task, panel: Panel, made: Forecasts) -> Result:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stspark.errors import ConfigError
 
@@ -44,19 +44,7 @@ class Task(BaseModel):
     seed: int = 1
     models: dict[str, dict[str, Any]] = {}
     """Panel models to run beside the naive: label, its options and `name`. The line at the end is the first one's."""
-    mixtures: dict[str, dict[str, float]] = {}
-    """Models averaged quantile by quantile: label, their labels and weights. The line at the end is the first one's."""
     published: tuple[Published, ...] = ()
-
-    @model_validator(mode="after")
-    def _mixtures_are_of_models(self) -> Task:
-        for label, weights in self.mixtures.items():
-            for name in weights:
-                if name not in self.models:
-                    raise ValueError(f"mixtures.{label}: '{name}' is none of the models {', '.join(self.models)}")
-            if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
-                raise ValueError(f"mixtures.{label}: weights are 0 or more, and not all 0")
-        return self
 
     @property
     def cutoffs(self) -> list[date]:

@@ -20,12 +20,15 @@ def measure(rows: DataFrame, quantiles: Sequence[float], run_id: str, source: st
 
     rows: region, model, horizon, y, y_hat, quantile columns, scale, scale_squared, and those of SLICES that are known.
     Level `region` and level `all` (region `*`) have every horizon; a slice is a level of that name, its value stands
-    where the region does, and it has horizon 0 only.
+    where the region does, and it has horizon 0 only. Where the rows say which model stood in (fallback_used), there is
+    a metric `stood_in` beside the errors, which are then not the model's own: its share of the rows.
     """
     known = rows.where("y is not null")
     slices = [name for name in SLICES if name in rows.columns]
     by = [["region", "horizon"], ["region"], ["horizon"], [], *([name] for name in slices)]
     metrics = metric_columns(quantiles)
+    if "fallback_used" in rows.columns:
+        metrics["stood_in"] = F.avg(F.col("fallback_used").isNotNull().cast("double"))
     names = ["region", "horizon", *slices]
     sets = known.groupingSets([["model", *group] for group in by], "model", *names)
     marks = [F.grouping(name).alias(f"_no_{name}") for name in names]
