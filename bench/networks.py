@@ -7,7 +7,6 @@ trained by the package's own loop, in one process and without Spark, for the run
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import tempfile
 import time
 from datetime import date, timedelta
@@ -18,11 +17,9 @@ import numpy as np
 import torch
 
 from stspark.models.deep.checkpoint import predict
-from stspark.models.deep.registry import NETWORKS, network_config, network_options
-from stspark.options import typed
 from stspark.snapshot import Snapshot, load_snapshot
 from stspark.training.loop import train_rank
-from stspark.training.plan import Launch, TrainingConfig
+from stspark.training.plan import Launch, TrainingConfig, config_of
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "stcnn": {},
@@ -59,7 +56,7 @@ def line(path: str, snapshot: Snapshot, label: str, options: dict[str, Any]) -> 
     """WAPE beside the seasonal naive's, mean quantile loss over mean demand, coverage of q10 … q90, CPU seconds."""
     began = time.process_time()
     with tempfile.TemporaryDirectory() as out:
-        launch = Launch(path, out, config(dict(options)), tuple(cutoffs(snapshot)), cuda=torch.cuda.is_available())
+        launch = Launch(path, out, config(options), tuple(cutoffs(snapshot)), cuda=torch.cuda.is_available())
         train_rank(launch)
         seconds = time.process_time() - began
         parts = [judge(snapshot, day, predict(launch.checkpoints, snapshot, day)) for day in launch.cutoffs]
@@ -71,12 +68,8 @@ def line(path: str, snapshot: Snapshot, label: str, options: dict[str, Any]) -> 
 
 def config(options: dict[str, Any]) -> TrainingConfig:
     """As the pipeline would make it from a model's options."""
-    name = options.pop("name", "stcnn")
-    inner = {key: value for key, value in options.items() if key in network_options(name)}
-    rest = {"name": name} | dict(NETWORKS[name].training)
-    rest |= {key: value for key, value in options.items() if key not in inner}
-    network = network_config(name, inner, name)
-    return dataclasses.replace(typed(TrainingConfig, rest, name), network=network)
+    name = options.get("name", "stcnn")
+    return config_of(name, options, name, {})
 
 
 def cutoffs(snapshot: Snapshot, count: int = CUTOFFS) -> list[date]:

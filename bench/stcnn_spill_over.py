@@ -63,7 +63,7 @@ def _errors(path: str, out: str, options: dict[str, Any]) -> Floats:
     """Absolute error of every (cutoff, region), summed over the first days ahead."""
     snapshot = load_snapshot(path)
     Path(out).mkdir()
-    launch = Launch(path, out, config(dict(options)), tuple(cutoffs(snapshot, CUTOFFS)))
+    launch = Launch(path, out, config(options), tuple(cutoffs(snapshot, CUTOFFS)))
     train_rank(launch)
     found = []
     for day in launch.cutoffs:

@@ -18,17 +18,16 @@ from stspark import boosting, panel_models
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
 from stspark.models.deep.pretrained import check_pretrained
-from stspark.models.deep.registry import NETWORKS, network_config, network_options
+from stspark.models.deep.registry import network_options
 from stspark.models.deep.transformer import TransformerConfig
 from stspark.models.panel.registry import build as build_panel
 from stspark.models.panel.registry import partial_models
 from stspark.names import NAIVE
-from stspark.options import typed
 from stspark.settings import Model, Settings
 from stspark.snapshot import Manifest, local_path, write_snapshot
 from stspark.staging import staged
 from stspark.training import train as training
-from stspark.training.plan import TrainingConfig, usual_patience
+from stspark.training.plan import TrainingConfig, config_of, usual_patience
 
 if TYPE_CHECKING:
     from stspark.job import Job
@@ -185,24 +184,20 @@ def _published(job: Job, made: DataFrame) -> DataFrame:
 
 def training_config(settings: Settings, model: Model) -> TrainingConfig:
     """The model's options over the defaults; ConfigError for an unknown or unusable one."""
-    network = network_options(model.name)
-    known = network | {f.name for f in dataclasses.fields(TrainingConfig)} - {"gpu", "processes", "name", "network"}
-    where = f"models.{model.name}"
+    fields = {f.name for f in dataclasses.fields(TrainingConfig)} - {"gpu", "processes", "name", "network"}
+    known, where = fields | network_options(model.name), f"models.{model.name}"
     for key in model.options:
         if key not in known:
             fix = f"did you mean '{nearest(key, known) or sorted(known)[0]}'?"
             raise ConfigError(f"{where}.{key}", "unknown option", fix)
-    given = {"gpu": settings.training.gpu, "processes": settings.training.processes, "name": model.name}
-    given["patience"] = usual_patience(settings.time.horizon, settings.time.season)
-    given |= NETWORKS[model.name].training
-    rest = {key: value for key, value in model.options.items() if key not in network}
-    inner = network_config(model.name, {key: value for key, value in model.options.items() if key in network}, where)
-    made = dataclasses.replace(typed(TrainingConfig, given | rest, where), network=inner)
+    patience = usual_patience(settings.time.horizon, settings.time.season)
+    usual = {"gpu": settings.training.gpu, "processes": settings.training.processes, "patience": patience}
+    made = config_of(model.name, model.options, where, usual)
     if not made.pretrained:
         return made
-    if not isinstance(inner, TransformerConfig):
+    if not isinstance(made.network, TransformerConfig):
         raise ConfigError(f"{where}.pretrained", f"{model.name} has no pretraining", "leave it out; transformer has")
-    check_pretrained(made.pretrained, inner.size, f"{where}.pretrained")
+    check_pretrained(made.pretrained, made.network.size, f"{where}.pretrained")
     return dataclasses.replace(made, pretrained=str(local_path(made.pretrained)))
 
 

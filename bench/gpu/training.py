@@ -55,7 +55,7 @@ class Watched(Fit):
 def prepared(snapshot: Snapshot, options: Row, device: torch.device, fits: type[Fit] = Fit) -> tuple[Fit, Ensemble]:
     """The package's loop and an untrained ensemble for it, on the device."""
     torch.manual_seed(0)
-    config: TrainingConfig = training_config(dict(options))
+    config: TrainingConfig = training_config(options)
     network = build_ensemble(config.name, config.network, config.seeds, snapshot.manifest, snapshot.weights)
     manifest = snapshot.manifest
     panel = Panel(Regions.of(snapshot), manifest.day(manifest.n_history - 1), device, config.base)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from stspark import __version__
 from stspark.models.deep.checkpoint import is_finished
 from stspark.models.deep.pretrained import pretrained_key
-from stspark.models.deep.registry import NetworkConfig
+from stspark.models.deep.registry import NETWORKS, NetworkConfig, network_config, network_options
 from stspark.models.deep.stcnn import STCNNConfig
 from stspark.models.deep.warm_start import known_covariates, latest_checkpoint
 from stspark.models.deep.windows import Base
 from stspark.models.panel.seasons.earlier import SHORTEST
+from stspark.options import typed
 from stspark.snapshot import Manifest, cut
 
 
@@ -65,6 +67,19 @@ class TrainingConfig:
 def usual_patience(horizon: int, season: int) -> int:
     """A trial (see TrainingConfig) beyond two seasons ahead, where history has few independent stretches; else none."""
     return 5 if horizon > 2 * season else 0
+
+
+def config_of(name: str, options: Mapping[str, Any], where: str, usual: Mapping[str, Any]) -> TrainingConfig:
+    """A network's options, its own and the training's, over how such a network is trained and `usual`.
+
+    ConfigError, naming a key below `where`, for an unknown or unusable one.
+    """
+    own = {key: value for key, value in options.items() if key in network_options(name)}
+    rest = {key: value for key, value in options.items() if key not in own}
+    network = network_config(name, own, where)
+    return replace(
+        typed(TrainingConfig, {**usual, "name": name, **NETWORKS[name].training, **rest}, where), network=network
+    )
 
 
 @dataclass(frozen=True)
