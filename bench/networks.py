@@ -1,7 +1,8 @@
 """What the networks are worth, and each part of the ST-CNN: python -m bench.networks SNAPSHOT… [--only NAME…]
 
 SNAPSHOT is a learning snapshot that a run has left: warehouse/DATASET/_models/RUN/snapshot. Each variant is
-trained by the package's own loop, in one process and without Spark, for the run's last four weekly cutoffs.
+trained by the package's own loop, in one process and without Spark, for the run's last weekly cutoffs; the
+earlier half of them and the later stand in columns of their own, so that one can choose by the former.
 """
 
 from __future__ import annotations
@@ -42,28 +43,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.networks", description=__doc__.splitlines()[0])
     parser.add_argument("snapshots", nargs="+")
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--cutoffs", type=int, default=CUTOFFS, help=f"how many weekly cutoffs, usually {CUTOFFS}")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="options for all variants")
     options = parser.parse_args()
     common = dict(pair.split("=", 1) for pair in options.set)
-    print(f"{'panel':14} {'variant':38} {'WAPE':>7} {'naive':>7} {'loss':>7} {'80%':>6} {'seconds':>8}")
+    heads = ("WAPE", "earlier", "later", "naive", "loss", "80%")
+    print(f"{'panel':14} {'variant':38} " + " ".join(f"{head:>7}" for head in heads) + f" {'seconds':>8}")
     for path in options.snapshots:
         snapshot = load_snapshot(path)
         for name in options.only:
-            print(line(path, snapshot, name, common | VARIANTS[name]), flush=True)
+            print(line(path, snapshot, name, common | VARIANTS[name], options.cutoffs), flush=True)
 
 
-def line(path: str, snapshot: Snapshot, label: str, options: dict[str, Any]) -> str:
-    """WAPE beside the seasonal naive's, mean quantile loss over mean demand, coverage of q10 … q90, CPU seconds."""
+def line(path: str, snapshot: Snapshot, label: str, options: dict[str, Any], count: int = CUTOFFS) -> str:
+    """WAPE of all cutoffs, of the earlier and of the later half, the seasonal naive's, mean quantile loss over mean
+    demand, coverage of q10 … q90, CPU seconds."""
     began = time.process_time()
     with tempfile.TemporaryDirectory() as out:
-        launch = Launch(path, out, config(options), tuple(cutoffs(snapshot)), cuda=torch.cuda.is_available())
+        launch = Launch(path, out, config(options), tuple(cutoffs(snapshot, count)), cuda=torch.cuda.is_available())
         train_rank(launch)
         seconds = time.process_time() - began
         parts = [judge(snapshot, day, predict(launch.checkpoints, snapshot, day)) for day in launch.cutoffs]
-    error, naive, loss, inside, days, total = np.sum(parts, axis=0)
+    _, naive, loss, inside, days, total = np.sum(parts, axis=0)
+    halves = (parts[: count // 2], parts[count // 2 :])
+    wapes = [row[0] / row[-1] for row in (np.sum(some, axis=0) for some in (parts, *halves))]
     panel = next((up.parent.name for up in Path(path).parents if up.name == "_models"), Path(path).name)
-    values = f"{error / total:7.4f} {naive / total:7.4f} {loss / total:7.4f} {inside / days:6.1%} {seconds:8.1f}"
-    return f"{panel:14} {label:38} {values}"
+    values = " ".join(f"{value:7.4f}" for value in (*wapes, naive / total, loss / total))
+    return f"{panel:14} {label:38} {values} {inside / days:7.1%} {seconds:8.1f}"
 
 
 def config(options: dict[str, Any]) -> TrainingConfig:
