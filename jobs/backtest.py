@@ -59,7 +59,7 @@ def _fleet(job: Job, run: Run, frame: DataFrame, windows: tuple[Sequence[date], 
         if set(chunk) <= set(there):
             continue
         fitted_at = [] if refit or start == 0 else [wanted[0]]
-        rows = backtest.fleet_says(job, run, frame, names, [*fitted_at, *chunk]).forecasts
+        rows = backtest.fleet_says(job, frame, names, [*fitted_at, *chunk]).forecasts
         days = ", ".join(f"'{day}'" for day in chunk)
         backtest.write_windows(job, run, rows.where(f"cutoff in ({days})"), f"cutoff in ({days})")
         new += len(chunk)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -59,10 +59,17 @@ def learning_frame(job: Job, run: Run, known: ensemble.Known) -> DataFrame:
     return staged(job, "learning", made)
 
 
-def fleet_says(job: Job, run: Run, frame: DataFrame, names: Sequence[str], cutoffs: Sequence[date]) -> Said:
-    """The regional models from these cutoffs; names: the known-ahead columns of the learning frame."""
-    settings = job.settings
+def fleet_says(
+    job: Job, frame: DataFrame, names: Sequence[str], cutoffs: Sequence[date], only: Collection[str] | None = None
+) -> Said:
+    """The regional models from these cutoffs; names: the known-ahead columns of the learning frame.
+
+    only: of the models these, and the naive.
+    """
+    settings, run = job.settings, job.open_run()
     task = spread.fleet_task(settings, names, cutoffs, run.as_of)
+    if only is not None:
+        task = replace(task, models=tuple(model for model in task.models if model[0] in {NAIVE, *only}))
     before = spread.Earlier(
         earlier.predicted_seconds(frame, [name for name, _ in task.models], job.store, run),
         earlier.earlier_models(job.store, settings, run),
@@ -74,7 +81,7 @@ def fleet_says(job: Job, run: Run, frame: DataFrame, names: Sequence[str], cutof
 def all_say(job: Job, run: Run, known: ensemble.Known, cutoffs: Sequence[date]) -> Said:
     """Every model, regional and global, from these cutoffs."""
     frame = learning_frame(job, run, known)
-    said = fleet_says(job, run, frame, learning.known_ahead(known.calendar), cutoffs)
+    said = fleet_says(job, frame, learning.known_ahead(known.calendar), cutoffs)
     rows, models, naive = said.forecasts, said.models, said.forecasts.where(f"model = '{NAIVE}'")
     for trained in train_globals(job, run, frame, naive):
         rows = rows.unionByName(trained.forecasts, allowMissingColumns=True)

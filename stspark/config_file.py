@@ -37,20 +37,16 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
-    """Set one `dotted.key=value`; a number in the key is a position in a list."""
+    """Set one `dotted.key=value`; an entry of a list goes by its position, counted from 0, or by its `name`."""
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(
             f"--set {override}", "is not of the form dotted.key=value", "write for example time.horizon=14"
         )
     node: Any = raw
-    parts = key.strip().split(".")
-    for part in parts[:-1]:
-        node = (
-            node[int(part)]
-            if isinstance(node, list) and part.isdigit() and int(part) < len(node)
-            else (node.setdefault(part, {}) if isinstance(node, dict) else None)
-        )
+    *parts, last = key.strip().split(".")
+    for part in parts:
+        node = node[_position(node, part, key)] if isinstance(node, list) else node.setdefault(part, {})
         if not isinstance(node, dict | list):
             raise ConfigError(f"--set {key}", f"'{part}' holds no further keys", "see the config file for its keys")
     try:
@@ -58,11 +54,20 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {key}", f"value '{value}' is not YAML", "quote it") from error
     if isinstance(node, list):
-        if not parts[-1].isdigit() or int(parts[-1]) >= len(node):
-            raise ConfigError(f"--set {key}", f"the list has {len(node)} entries", "count from 0")
-        node[int(parts[-1])] = parsed
+        node[_position(node, last, key)] = parsed
     else:
-        node[parts[-1]] = parsed
+        node[last] = parsed
+
+
+def _position(entries: list[Any], part: str, key: str) -> int:
+    """Of the entry that a part of a key means."""
+    if part.isdigit() and int(part) < len(entries):
+        return int(part)
+    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in entries]
+    if part in names:
+        return names.index(part)
+    fix = "count from 0" if part.isdigit() else f"name one of {', '.join(map(str, names))}"
+    raise ConfigError(f"--set {key}", f"'{part}' is none of the list's {len(entries)} entries", fix)
 
 
 def _first_mistake(path: Path, overrides: Sequence[str], error: ValidationError) -> ConfigError:
@@ -85,9 +90,9 @@ def _first_mistake(path: Path, overrides: Sequence[str], error: ValidationError)
 
 
 def origin(path: str | Path, overrides: Sequence[str], key: str) -> str:
-    """Where a key, or something within it, was said: the file or a `--set`."""
-    given = [override.partition("=")[0].strip() for override in overrides]
-    near = any(f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.") for name in given)
+    """Where a key, or something within it, was said: the file or a `--set`, which may count where the key names."""
+    asked, given = key.split("."), (override.partition("=")[0].strip().split(".") for override in overrides)
+    near = any(all(a == b or b.isdigit() for a, b in zip(asked, name, strict=False)) for name in given)
     return f"--set {key}" if near else f"{path}: {key}"
 
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame
@@ -17,6 +16,7 @@ from pyspark.sql import functions as F
 from stspark import boosting, panel_models
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
+from stspark.models.deep.checkpoint import copy_checkpoint, is_there, read_facts
 from stspark.models.deep.pretrained import check_pretrained
 from stspark.models.deep.registry import network_options
 from stspark.models.deep.transformer import TransformerConfig
@@ -24,7 +24,7 @@ from stspark.models.panel.registry import build as build_panel
 from stspark.models.panel.registry import partial_models
 from stspark.names import NAIVE
 from stspark.settings import Model, Settings
-from stspark.snapshot import Manifest, local_path, write_snapshot
+from stspark.snapshot import Manifest, load_manifest, local_path, write_snapshot
 from stspark.staging import staged
 from stspark.training import train as training
 from stspark.training.plan import TrainingConfig, config_of, usual_patience
@@ -77,22 +77,48 @@ def score_globals(job: Job, run: Run, models: DataFrame, naive: DataFrame) -> li
         scored.append(_stand_in(model, naive) if made is None else _filled(job, made, [model.name], naive))
     if job.settings.panel_models:
         task = _panel_task(job, run, [run.as_of])
-        rows = naive.where("false")  # a run that took an earlier run's models has no snapshot of its own
-        if (Path(task.snapshot) / "manifest.json").exists():
-            rows = staged(job, "panel_scores", panel_models.score_panels(job.spark, task))
+        rows = staged(job, "panel_scores", panel_models.score_panels(job.spark, task))
         scored.append(_panel_forecasts(job, rows, naive))
     return scored
 
 
+def carry_globals(job: Job, run: Run, frame: DataFrame, before: Run, rows: DataFrame) -> tuple[DataFrame, str | None]:
+    """Serve a run with the networks of an earlier one, and with panel models fitted on its as-of day alone.
+
+    rows: the earlier run's rows of `models`. Returns those of this run's global models, or why the networks cannot
+    serve: regions or covariates have changed.
+    """
+    write_panel(job, run, frame, snapshot_folder(job, run))
+    manifest, made = load_manifest(snapshot_folder(job, run)), rows.where("false")
+    for model in job.settings.networks:
+        theirs, ours = (local_path(folder(job, r, model)) / "checkpoints" for r in (before, run))
+        row = rows.where(F.col("model") == model.name)
+        if is_there(theirs, before.as_of):  # else its training failed or was skipped, and its row says so
+            facts = read_facts(theirs, before.as_of)
+            if facts["regions"] != list(manifest.regions) or facts["covariates"] != list(manifest.covariates):
+                return made, f"needed: {model.name} was trained on other regions or covariates"
+            copy_checkpoint((theirs, before.as_of), (ours, run.as_of))
+            row = row.withColumn("artefact", F.lit(str(ours)))
+        made = made.unionByName(row)
+    if job.settings.panel_models:
+        made = made.unionByName(_fitted_panels(job, run, [run.as_of])[1], allowMissingColumns=True)
+    return made, None
+
+
 def _train_panels(job: Job, run: Run, naive: DataFrame, cutoffs: Sequence[date]) -> Trained:
-    """All panel models in one stage; one that fails leaves its row and the naive's forecasts."""
+    """All panel models; one that fails leaves its row and the naive's forecasts."""
+    rows, models = _fitted_panels(job, run, cutoffs)
+    return Trained(_panel_forecasts(job, rows, naive), models)
+
+
+def _fitted_panels(job: Job, run: Run, cutoffs: Sequence[date]) -> tuple[DataFrame, DataFrame]:
+    """What all panel models say from these cutoffs, in one stage, and their rows of `models`."""
     task = boosting.fitted_before(job.spark, _panel_task(job, run, cutoffs), job.settings.training.processes)
-    fitted = panel_models.fit_panels(job.spark, task)
-    rows = staged(job, "panel_models", fitted)
+    rows = staged(job, "panel_models", panel_models.fit_panels(job.spark, task))
     models = panel_models.model_rows(rows)
     for bad in models.where("status != 'ok'").select("model", "status", "error").toLocalIterator():
         log.warning("%s: %s: %s", *bad)
-    return Trained(_panel_forecasts(job, rows, naive), models)
+    return rows, models
 
 
 def _panel_task(job: Job, run: Run, cutoffs: Sequence[date]) -> panel_models.PanelTask:

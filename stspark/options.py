@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from stspark.errors import ConfigError, nearest
 
 T = TypeVar("T")
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+"""Numbers that an option may take: of things, of things or 0 for none, a part of a whole, and sizes."""
 
 
 def typed(kind: type[T], options: Mapping[str, Any], where: str) -> T:
@@ -26,4 +32,5 @@ def typed(kind: type[T], options: Mapping[str, Any], where: str) -> T:
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
         place = ".".join([where, *(str(part) for part in found["loc"])])
-        raise ConfigError(place, f"{found['msg']} (got {found.get('input')!r})", "see docs/configuration.md") from error
+        message = found["msg"].removeprefix("Value error, ")
+        raise ConfigError(place, f"{message} (got {found.get('input')!r})", "see docs/configuration.md") from error

@@ -38,6 +38,8 @@ CONFLICTS = (
     MetadataChangedException,
     ProtocolChangedException,
 )
+UNFINISHED = "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION"
+"""What Delta says of a folder into which another writer's first commit is still to come."""
 TRIES = 5
 T = TypeVar("T")
 
@@ -118,7 +120,13 @@ class Store:
         if table.without_statistics:
             indexed = ",".join(c for c in table.column_names if c not in table.without_statistics)
             builder = builder.property("delta.dataSkippingStatsColumns", indexed)
-        _retrying(builder.execute, name)  # a twin may make it at the same time
+        try:
+            _retrying(builder.execute, name)  # a twin may make it at the same time
+        except AnalysisException as error:
+            if error.getCondition() != UNFINISHED:
+                raise
+            fix = "wait for the job that writes there and run again, or remove the folder"
+            raise InputError(self.path(name), "holds files but is no table yet", fix) from error
 
     def _present(self, name: str) -> StructType:
         return self.spark.read.format("delta").load(self.path(name)).schema
@@ -214,8 +222,10 @@ class Store:
         for name in there:
             self._register_table(f"`{database}`.`{name}`", self.path(name))
         if {"forecasts", "runs"} <= set(there):
-            self.spark.sql(f"create or replace view `{database}`.forecast_latest as {latest_query(database)}")
-            there.append("forecast_latest")
+            views = latest_queries(database, there)
+            for view, query in views.items():
+                self.spark.sql(f"create or replace view `{database}`.{view} as {query}")
+            there += views
         if "models" in there:
             self.spark.sql(f"create or replace view `{database}`.model_parameters as {parameters_query(database)}")
             there.append("model_parameters")
@@ -267,16 +277,23 @@ MAKERS = {
 """Which job makes a table."""
 
 
-def latest_query(database: str) -> str:
-    """Champion rows of the newest run that has ended well: the latest as-of, then the latest start.
+OF_RUN = ("forecast_levels", "models", "monitoring", "explanations", "metrics")
+"""Tables of which a view holds the rows of the newest run alone."""
 
-    A run that runs again, or fails at that, has ended well before; rows older than `finished` say so by their status.
+
+def latest_queries(database: str, there: Collection[str]) -> dict[str, str]:
+    """View -> its query: champions' forecasts of the newest run that has ended well, and its rows of OF_RUN.
+
+    Newest is the latest as-of, then the latest start. A run that runs again, or fails at that, has ended well before;
+    rows older than `finished` say so by their status.
     """
     newest = (
         f"select max_by(run_id, struct(as_of, started)) from `{database}`.runs "
         f"where (finished is not null or status = 'ok') and run_id in (select run_id from `{database}`.forecasts)"
     )
-    return f"select * from `{database}`.forecasts where is_champion and run_id = ({newest})"
+    champions = f"select * from `{database}`.forecasts where is_champion and run_id = ({newest})"
+    rest = {f"{t}_latest": f"select * from `{database}`.{t} where run_id = ({newest})" for t in OF_RUN if t in there}
+    return {"forecast_latest": champions} | rest
 
 
 def parameters_query(database: str) -> str:
@@ -292,7 +309,9 @@ def _retrying(write: Callable[[], T], name: str) -> T:
     for attempt in range(1, TRIES):
         try:
             return write()
-        except CONFLICTS as conflict:
+        except (*CONFLICTS, AnalysisException) as conflict:
+            if isinstance(conflict, AnalysisException) and conflict.getCondition() != UNFINISHED:
+                raise
             log.info("table %s: another writer was first (%s), trying again", name, type(conflict).__name__)
             time.sleep(0.5 * 2**attempt)
     return write()

@@ -120,6 +120,14 @@ BEFORE_SPARK = [
         set_("models", [{"name": "seasonal_naive"}, {"name": "stcnn", "epochs": "many"}]), ["models.stcnn", "many"],
         id="wrong type of an option of the global model",
     ),
+    *(
+        pytest.param(set_("models", [{"name": "seasonal_naive"}, {"name": name, key: value}]),
+                     [f"models.{name}.{key}", f"(got {value!r})"], id=f"{name}.{key}={value}")
+        for name, key, value in (
+            ("stcnn", "epochs", -3), ("stcnn", "seeds", 0), ("stcnn", "dropout", 1.5), ("stcnn", "across", 2),
+            ("gru", "learning_rate", -1), ("gru", "precision", "fp64"), ("transformer", "weeks", 1),
+        )
+    ),
     pytest.param(
         set_("source.path", "/no/folder"), ["source.path: /no/folder", "does not exist", "change source.path"],
         id="missing folder",

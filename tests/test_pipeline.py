@@ -388,6 +388,9 @@ def test_parameters_can_be_asked_for_in_sql(small_run, tables, registered):
 def test_tables_are_found_by_their_names_in_sql(small_run, registered):
     found = {row["tableName"] for row in small_run.spark.sql(f"show tables in {registered}").collect()}
     assert found >= {*CONTRACT, "calendar", "ingested_files", "forecast_latest", "model_parameters"}
+    assert found >= {"forecast_levels_latest", "models_latest", "monitoring_latest", "metrics_latest"}
+    newest = small_run.spark.sql(f"select distinct run_id from {registered}.models_latest").collect()
+    assert [row[0] for row in newest] == [small_run.ran.run_id]
 
 
 # Twice is once, and step by step is the same -------------------------------------------------------

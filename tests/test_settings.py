@@ -155,6 +155,7 @@ def test_no_config_file_lists_those_there_are(tmp_path, monkeypatch):
         pytest.param("time.horizon=14", lambda s: s.time.horizon, 14, id="a key of a section"),
         pytest.param("calendar.holidays=false", lambda s: s.calendar.holidays, False, id="a section that was absent"),
         pytest.param("models.1.name=auto_ets", lambda s: s.models[1].name, "auto_ets", id="an entry of a list"),
+        pytest.param("models.theta.x=7", lambda s: s.models[1].options, {"x": 7}, id="an entry of a list by its name"),
         pytest.param("models.1.season_length=7", lambda s: s.models[1].options, {"season_length": 7}, id="an option"),
         pytest.param("time={horizon: 3, season: 2}", lambda s: s.time.season, 2, id="a section whole"),
         pytest.param("quantiles=[0.025, 0.975]", lambda s: s.quantile_columns, ("q2_5", "q97_5"), id="a list"),
@@ -181,9 +182,18 @@ def test_set_overrides_the_file(config, override, read, value):
         pytest.param("time.horizon", "--set time.horizon: is not of the form dotted.key=value", id="no value"),
         pytest.param("=7", "is not of the form", id="no key"),
         pytest.param("time.horizn=7", "time.horizn: unknown key; did you mean 'horizon'?", id="unknown key"),
-        pytest.param("models.2.name=x", "--set models.2.name: '2' holds no further keys", id="past a list's end"),
-        pytest.param("models.2={name: x}", "--set models.2: the list has 2 entries; count from 0", id="no such entry"),
-        pytest.param("models.x=1", "the list has 2 entries", id="a word in a list"),
+        pytest.param(
+            "models.2.name=x", "--set models.2.name: '2' is none of the list's 2 entries; count", id="past a list's end"
+        ),
+        pytest.param(
+            "models.2={name: x}",
+            "--set models.2: '2' is none of the list's 2 entries; count from 0",
+            id="no such entry",
+        ),
+        pytest.param(
+            "models.thet.x=1", "'thet' is none of the list's 2 entries; name one of seasonal_naive,", id="no such name"
+        ),
+        pytest.param("models.x=1", "'x' is none of the list's 2 entries", id="a word in a list"),
         pytest.param("dataset.name=x", "--set dataset.name: 'dataset' holds no further keys", id="below a value"),
         pytest.param("title=[a", "--set title: value '[a' is not YAML; quote it", id="bad YAML"),
         pytest.param("time.horizon=week", "time.horizon: Input should be a valid integer", id="wrong type"),

@@ -15,7 +15,7 @@ from conftest import ROOT
 from stspark.config_file import load_settings
 from stspark.errors import InputError
 from stspark.settings import Covariate, Settings
-from stspark.store import Store, latest_query
+from stspark.store import Store, latest_queries
 from stspark.tables import for_settings
 
 NASTY = (
@@ -278,7 +278,7 @@ def test_forecast_latest_has_the_champions_of_the_newest_successful_run(spark, d
         ("forecasts", made, "run_id string, region string, model string, is_champion boolean"),
     ):
         spark.createDataFrame(values, schema).write.format("parquet").saveAsTable(f"{name}.{table}")
-    found = [(row["run_id"], row["model"]) for row in spark.sql(latest_query(name)).collect()]
+    found = [(row["run_id"], row["model"]) for row in spark.sql(latest_queries(name, ())["forecast_latest"]).collect()]
     assert found == ([] if newest is None else [(newest, "theta")])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -279,7 +280,8 @@ def nights(small_run):
     the planted drop; and when a week of the drop has come."""
     drop = json.loads((small_run.shop / "truth/parameters.json").read_text())["drop"]
     eve = date.fromisoformat(drop["date"]) - timedelta(days=1)
-    models = "models=[{name: seasonal_naive}, {name: auto_ets}, {name: linear}]"
+    names = "{name: seasonal_naive}, {name: auto_ets}, {name: mfles}, {name: dynamic_sar}, {name: gru, epochs: 2}"
+    models = f"models=[{names}]"
     options = ("dataset=nights", "watch.retrain=auto", "watch.days=7", "hierarchy.method=off", models)
     sets = [part for option in (*options, "backtest.windows=4", "backtest.warm_up=4") for part in ("--set", option)]
     ran = [
@@ -296,21 +298,31 @@ def test_a_night_trains_only_when_the_watch_asks_for_it(nights):
     said = [next(line.split(maxsplit=1)[1] for line in r.out.splitlines() if "  training" in line) for r in nights[0]]
     assert said == [
         "needed: no earlier run of this config has trained",
-        f"not needed: models of run {first.run_id}",
+        f"not needed: models and back-tests of run {first.run_id}",
         "needed: 2 × retrain, 4 × ok",
     ]
     runs = table("runs").set_index("run_id")["seconds_train"]
     assert runs.notna()[[r.run_id for r in nights[0]]].tolist() == [True, False, True]
 
 
-def test_a_night_without_training_forecasts_from_the_models_it_took_over(nights):
+def test_a_night_without_training_forecasts_from_the_models_it_took_over(nights, small_run):
     (first, calm, _), table = nights
     models = table("models").set_index(["run_id", "model", "region"])
     ets, before = (models.loc[(run.run_id, "auto_ets"), "artefact"] for run in (calm, first))
     assert ets.to_dict() == before.to_dict()
-    made = table("forecasts").query("run_id == @calm.run_id and is_champion")
+    assert models.loc[calm.run_id]["status"].unique().tolist() == ["ok"]
+    fits = models.loc[calm.run_id].groupby("model")["n_fits"].max().to_dict()
+    assert fits == {"auto_ets": 0, "combination": 0, "dynamic_sar": 1, "gru": 0, "mfles": 1, "seasonal_naive": 0}
+    folders = [Path(models.loc[(run.run_id, "gru", ALL_REGIONS), "artefact"]) for run in (calm, first)]
+    weights = [sorted(folder.glob("*.safetensors"))[-1].read_bytes() for folder in folders]
+    assert weights[0] == weights[1]
+    made = table("forecasts").query("run_id == @calm.run_id")
+    assert made["fallback_used"].isna().all()
+    made = made[made["is_champion"]]
     assert made.groupby("region").size().tolist() == [7] * 6
     assert made["date"].min() == made["as_of"].max() + timedelta(days=1)
+    [report] = small_run.reports.rglob(f"{calm.run_id}/index.html")
+    assert "Nothing asked for a new training" in report.read_text()
 
 
 def test_a_run_is_registered_by_what_it_has_won(nights):

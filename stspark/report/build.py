@@ -135,6 +135,7 @@ def _facts(job: Job, run: Run) -> RunFacts:
         quantiles=settings.quantiles,
         windows=settings.backtest.windows,
         step=settings.backtest.step,
+        gap=settings.backtest.gap,
         home=store.home,
         identity={"code": f"stspark {__version__}", "config": run.config_hash, "data": run.data_version},
         versions={**store.versions_read, **store.versions_written},

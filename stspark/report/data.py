@@ -32,6 +32,7 @@ class RunFacts:
     quantiles: tuple[float, ...]
     windows: int
     step: int
+    gap: int
     home: str
     identity: Mapping[str, str] = field(default_factory=dict)
     """Code version, config hash, data version."""

@@ -18,6 +18,8 @@ DRAWN = 40
 """Regions in the picture of who listens to whom."""
 NAMED = 3
 """Sources that a cell names."""
+TOO_LARGE = 0.05
+"""A completeness error beyond which a row is not to be believed."""
 NAME = 16
 """Letters of a region's name in the picture."""
 GRAPHS = {"weight": "neighbours by W", "learned_weight": "learned"}
@@ -76,7 +78,8 @@ def _in_short(data: Attributions, model: str) -> Html:
     own, others, coming, seasons = (percent(mean.get(name, 0.0), 0) for name in SHARES)
     told = (
         f": in the mean over {plural(data.regions, 'region')}, {own} of what moves a forecast is the region's own "
-        f"past, {others} other regions', {coming} the calendar and covariates of the coming days, {seasons} the seasons"
+        f"past, {others} that of all other regions together, {coming} the calendar and covariates of the coming days, "
+        f"{seasons} the seasons"
     )
     order = list(data.names)
     listened = _listened(data.rows[(data.rows["model"] == model) & (data.rows["kind"] == "occlusion")], order)
@@ -157,12 +160,17 @@ def _regions(mine: pd.DataFrame, data: Attributions) -> Html:
         ]
         cells = [tag("td", tag("b", _name(data, region)))]
         cells += [tag("td", percent(part.get(name, 0.0), 0), class_="num") for name in SHARES]
-        cells += [*(tag("td", text) for text in texts), tag("td", percent(error[region]), class_="num")]
+        cells += [*(tag("td", text) for text in texts), tag("td", _trusted(error[region]), class_="num")]
         lines.append(tag("tr", *cells))
     few = len(data.names) < data.regions
     note = f"The {len(data.names)} largest of {plural(data.regions, 'region')}, in the map's order." if few else None
     made = table(head, lines, (*SHARES, "error"), "None of the regions shown has a forecast of this network.")
     return join([made, tag("p", note, class_="muted") if note else None])
+
+
+def _trusted(error: float) -> str:
+    """A completeness error, with a word where it is too large."""
+    return f"{percent(error)}, mistrust" if error > TOO_LARGE else percent(error)
 
 
 def _values(rows: pd.DataFrame | None) -> dict[str, float]:

@@ -14,6 +14,12 @@ from stspark.report.verdict import EVEN
 from stspark.report.why import why
 from stspark.report.words import error, number, plural, signed, span, whole
 
+OFF = 0.02
+"""A sum further than this from the middle of its own interval is told."""
+LOPSIDED = (
+    "a region's forecast is the middle of what may come, and middles of lopsided demand, or of models that ran low, do "
+    "not add up to the middle of the sum. To order for the whole, look at the interval."
+)
 TESTS = ("key champion", "key naive")
 """Keys that are hidden with what they stand for."""
 
@@ -93,7 +99,12 @@ def _together(data: ReportData) -> Html:
 def _about_total(data: ReportData) -> str:
     if data.levels.empty:
         return "The sum of the regions' point forecasts. It has no interval: quantiles of regions do not add up."
-    return "Its intervals are of the sum itself, from joint paths of all regions: quantiles of regions do not add up."
+    told = "Its intervals are of the sum itself, from joint paths of all regions: quantiles of regions do not add up."
+    weeks = data.levels[(data.levels["level"] == "total") & (data.levels["horizon"] == 0)]
+    if weeks.empty or "q50" not in weeks or not abs(weeks["q50"].iloc[0] / weeks["y_hat"].iloc[0] - 1) > OFF:
+        return told
+    middle, side = weeks["q50"].iloc[0], "above" if weeks["q50"].iloc[0] > weeks["y_hat"].iloc[0] else "below"
+    return f"{told} Half of the paths end {side} {whole(middle)}: {LOPSIDED}"
 
 
 def _one_by_one(data: ReportData, stories: dict[str, Story]) -> Html:

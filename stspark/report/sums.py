@@ -10,7 +10,7 @@ from stspark.names import ALL_REGIONS
 from stspark.report.data import ReportData, rows_of
 from stspark.report.fan import drawn_bands
 from stspark.report.markup import Html, join, tag
-from stspark.report.words import error, number, percent, plural
+from stspark.report.words import error, number, plural, signed
 
 METHODS = {
     "bottom_up": "as the sums of the regions' forecasts",
@@ -44,7 +44,8 @@ def sums(data: ReportData) -> Html:
         tag("th", "sum of"),
         tag("th", data.facts.target, class_="num"),
         tag("th", f"{band[0].level}% interval" if band else "", class_="num"),
-        tag("th", "half its width", class_="num"),
+        tag("th", "from the sum", class_="num"),
+        tag("th", "its middle", class_="num"),
         tag("th", "its own model said", class_="num"),
     )
     table = tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), class_="scroll")
@@ -56,14 +57,15 @@ def sums(data: ReportData) -> Html:
 def _row(row: Any, data: ReportData) -> Html:
     band = drawn_bands(data.facts.quantiles)[:1]
     low, high = (getattr(row, band[0].low), getattr(row, band[0].high)) if band else (float("nan"), float("nan"))
-    half = (high - low) / 2 / row.y_hat if row.y_hat else float("nan")
+    shares = ((end / row.y_hat - 1 if row.y_hat else float("nan")) for end in (low, high))
     name = tag("b", "all regions") if row.node == ALL_REGIONS else row.node
     return tag(
         "tr",
         tag("td", name, tag("span", "" if row.level in ("total", "parent") else f" ({row.level})", class_="muted")),
         tag("td", number(row.y_hat), class_="num"),
         tag("td", f"{number(low)} to {number(high)}" if band else "", class_="num"),
-        tag("td", f"±{percent(half, 0)}" if band else "", class_="num muted"),
+        tag("td", " to ".join(signed(share, 0) for share in shares) if band else "", class_="num muted"),
+        tag("td", number(getattr(row, "q50", float("nan"))), class_="num muted"),
         tag("td", number(row.y_base), class_="num muted"),
     )
 

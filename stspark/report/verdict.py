@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import pandas as pd
+
 from stspark.names import BORROWED, CHAMPION, NAIVE
 from stspark.report.data import ReportData
 from stspark.report.words import error, listing, percent, plural, short_day, whole
@@ -39,7 +41,7 @@ def judge(data: ReportData) -> Verdict:
             f"{_occasion(data)}, the chosen models missed by {error(ours)} of volume, the seasonal naive "
             f"by {error(naive)}: {comparison}.{_held(data)}"
         )
-    told = (_one_test, _losing_regions, _borrowed, _calibration, _bias, _failures, _age, _came)
+    told = (_one_test, _losing_regions, _borrowed, _calibration, _bias, _failures, _trained, _age, _came)
     notes = tuple(note for tell in told for note in tell(data))
     return Verdict(tone, headline, sentence, notes)
 
@@ -127,6 +129,18 @@ def _failures(data: ReportData) -> list[str]:
     if standing_in:
         notes.append(f"In {plural(int(standing_in), 'region')} the forecast itself is such a stand-in.")
     return notes
+
+
+def _trained(data: ReportData) -> list[str]:
+    """Whose models and back-tests these are, where the watch asked for no new training."""
+    last = pd.to_datetime(data.backtests["cutoff"]).max() + pd.Timedelta(days=data.facts.gap + data.facts.horizon)
+    late = (data.facts.as_of - last).days if pd.notna(last) else 0
+    if late <= 0:
+        return []
+    return [
+        f"Nothing asked for a new training: weights and back-tests are those of {short_day(last)}, "
+        f"{plural(late, 'day')} before the as-of day."
+    ]
 
 
 def _age(data: ReportData) -> list[str]:

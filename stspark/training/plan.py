@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any, Literal
 
 from stspark import __version__
 from stspark.models.deep.checkpoint import is_finished
@@ -20,7 +18,7 @@ from stspark.models.deep.stcnn import STCNNConfig
 from stspark.models.deep.warm_start import known_covariates, latest_checkpoint
 from stspark.models.deep.windows import Base
 from stspark.models.panel.seasons.earlier import SHORTEST
-from stspark.options import typed
+from stspark.options import Count, CountOrNone, NotNegative, Positive, typed
 from stspark.snapshot import Manifest, cut
 
 
@@ -43,22 +41,22 @@ class TrainingConfig:
     """
 
     gpu: str = "auto"
-    processes: int = 2
+    processes: Count = 2
     base: Base = "shared_seasons"
-    epochs: int = 40
-    fine_tune_epochs: int = 6
-    learning_rate: float = 4e-3
-    weight_decay: float = 1e-2
-    window: int = 28
-    batch: int = 4
-    seeds: int = 1
-    patience: int = 0
-    validation: int = 28
+    epochs: Count = 40
+    fine_tune_epochs: CountOrNone = 6
+    learning_rate: Positive = 4e-3
+    weight_decay: NotNegative = 1e-2
+    window: Count = 28
+    batch: Count = 4
+    seeds: Count = 1
+    patience: CountOrNone = 0
+    validation: Count = 28
     warm_start: str = ""
     pretrained: str = ""
-    head_epochs: int = 5
-    regions_at_once: Annotated[int, Field(ge=0)] = 250
-    precision: str = "bf16"
+    head_epochs: CountOrNone = 5
+    regions_at_once: CountOrNone = 250
+    precision: Literal["bf16", "fp32"] = "bf16"
     compile: bool = False
     name: str = "stcnn"
     network: NetworkConfig = field(default_factory=STCNNConfig)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
+from stspark import backtest
+from stspark.ensemble.spread import Known
+from stspark.features import learning
+from stspark.fleet import results
+from stspark.global_model import carry_globals
 from stspark.models.panel.borrowed.donors import WINDOW
 from stspark.models.panel.registry import partial_models
 from stspark.models.regional.registry import build
-from stspark.names import ALL_REGIONS, COMBINATION, NAIVE
-from stspark.settings import Settings
+from stspark.names import COMBINATION
+from stspark.settings import Model
 from stspark.watch.rules import RETRAIN
 from stspark.watch.spread import monitor
 
@@ -28,23 +34,43 @@ def carry_over(job: Job, run: Run) -> bool:
     """Give the last trained run's models and back-tests to this run, where `watch.retrain` is auto and nothing speaks
     against it; say so in the summary. False: train.
 
-    Back-tests are taken whole, with their cutoffs. Only models that carry forward are: what must be fitted anew for
-    each day, and global models, count as skipped and have no part in the combination until the next training.
+    Back-tests are taken whole, with their cutoffs. Regional models that carry forward keep their parameters, networks
+    their weights; all others are fitted once, on the as-of day.
     """
     if job.settings.watch.retrain != "auto":
         return False
     before = last_trained(job, run)
     why = reason_to_train(job, run, before)
-    job.summary["training"] = why or f"not needed: models of run {before['run_id'] if before else '-'}"
+    if why is None and before is not None:
+        with job.step("reuse"):
+            why = _serve(job, run, before)
+    job.summary["training"] = why or f"not needed: models and back-tests of run {before['run_id'] if before else '-'}"
     log.info("training: %s", job.summary["training"])
-    if why is not None or before is None:
-        return False
-    store, names, mine = job.store, [*carried(job.settings), COMBINATION], f"run_id = '{run.run_id}'"
-    old = F.col("run_id") == before["run_id"]
+    return why is None
+
+
+def _serve(job: Job, run: Run, before: Row) -> str | None:
+    """Write this run's models and back-tests; the reason where the earlier run's cannot serve after all."""
+    store, settings = job.store, job.settings
+    old, mine = F.col("run_id") == before["run_id"], f"run_id = '{run.run_id}'"
+    known = Known(store.read("region_day"), store.read("calendar"))
+    frame = backtest.learning_frame(job, run, known)
+    trained = store.read("models").where(old).withColumns({"fit_seconds": F.lit(0.0), "n_fits": F.lit(0)})
+    kept = [model.name for model in settings.regional_models if _carried(model)]
+    rows = trained.where(F.col("model").isin(*kept, COMBINATION))
+    if settings.global_models:
+        earlier = replace(run, run_id=before["run_id"], as_of=before["as_of"])
+        made, why = carry_globals(job, run, frame, earlier, trained)
+        if why is not None:
+            return why
+        rows = rows.unionByName(made, allowMissingColumns=True)
+    if anew := [model.name for model in settings.regional_models if not _carried(model)]:
+        said = backtest.fleet_says(job, frame, learning.known_ahead(known.calendar), [run.as_of], anew)
+        rows = rows.unionByName(said.models.where(F.col("model").isin(anew)), allowMissingColumns=True)
+    store.replace("models", results.of_run(rows, run.run_id), mine)
     for table in ("backtest_windows", "backtests"):
-        store.replace(table, store.read(table).where(old).withColumn("run_id", F.lit(run.run_id)), mine)
-    store.replace("models", models_of(store.read("models").where(old), names, run), mine)
-    return True
+        store.replace(table, results.of_run(store.read(table).where(old), run.run_id), mine)
+    return None
 
 
 def last_trained(job: Job, run: Run) -> Row | None:
@@ -80,23 +106,6 @@ def _young(job: Job, run: Run) -> str | None:
     return None if first is None else str(first["region"])
 
 
-def carried(settings: Settings) -> list[str]:
-    """Regional models that can be scored with a longer history than they were fitted on."""
-    return [m.name for m in settings.regional_models if build(m.name, m.options).carries_forward]
-
-
-def models_of(models: DataFrame, names: list[str], run: Run) -> DataFrame:
-    """The carried models' rows under the new run; of the others a row that says that they were skipped."""
-    kept = F.col("model").isin(names)
-    none = F.lit(None).cast("string")
-    return models.withColumns(
-        {
-            "run_id": F.lit(run.run_id),
-            "status": F.when(kept, F.col("status")).otherwise("skipped"),
-            "error": F.when(kept, F.col("error")).otherwise("not carried over from the last training"),
-            "artefact": F.when(kept, F.col("artefact")).otherwise(none),
-            "fallback_used": F.when(kept | (F.col("region") == ALL_REGIONS), F.col("fallback_used")).otherwise(NAIVE),
-            "fit_seconds": F.lit(0.0),
-            "n_fits": F.lit(0),
-        }
-    )
+def _carried(model: Model) -> bool:
+    """Whether a regional model can be scored with a longer history than it was fitted on."""
+    return build(model.name, model.options).carries_forward

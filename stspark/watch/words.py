@@ -13,9 +13,14 @@ from stspark.watch.rules import FAMILY_WEIGHTS, LOOK, OK, OVERALL, RECALIBRATE, 
 def check_rows(table: pd.DataFrame, alpha: float) -> pd.DataFrame:
     """Rows of the regions' checks; the threshold is that of the p-value."""
     advised = [VERDICTS[str(c)] if found else OK for c, found in zip(table["check"], table["found"], strict=True)]
-    reasons = [_reason(row) for row in table.itertuples()]
+    reasons = [_told(_reason(row), advice) for row, advice in zip(table.itertuples(), advised, strict=True)]
     limits = alpha * table["check"].map(WEIGHTS)
     return table.assign(level="region", threshold=limits, verdict=advised, reason=reasons)
+
+
+def _told(reason: str, verdict: str) -> str:
+    """What was seen; a check that asks for nothing says so before."""
+    return f"nothing unusual: {reason}" if verdict == OK else reason
 
 
 def _reason(row: Any) -> str:
@@ -60,7 +65,8 @@ def family_rows(families: pd.DataFrame, alpha: float) -> pd.DataFrame:
     rows = pd.concat([bias, held], ignore_index=True)
     off = rows["found"] & (rows["p_value"] <= rows["threshold"])
     advised = [VERDICTS[str(check)] if is_off else OK for check, is_off in zip(rows["check"], off, strict=True)]
-    return rows.assign(verdict=advised)
+    told = [_told(reason, verdict) for reason, verdict in zip(rows["reason"], advised, strict=True)]
+    return rows.assign(verdict=advised, reason=told)
 
 
 def _sum_reason(row: Any) -> str:

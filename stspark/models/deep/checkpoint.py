@@ -60,9 +60,21 @@ def read_facts(folder: Path, cutoff: date) -> dict[str, Any]:
     return facts
 
 
+def is_there(folder: Path, cutoff: date) -> bool:
+    """Tell whether a cutoff has a checkpoint."""
+    return _facts_path(folder, cutoff).exists()
+
+
 def is_finished(folder: Path, cutoff: date, key: str) -> bool:
     """Tell whether a cutoff has a checkpoint made with `key`."""
-    return _facts_path(folder, cutoff).exists() and read_facts(folder, cutoff)["key"] == key
+    return is_there(folder, cutoff) and read_facts(folder, cutoff)["key"] == key
+
+
+def copy_checkpoint(file: tuple[Path, date], to: tuple[Path, date]) -> None:
+    """Let a later cutoff be served by an earlier one's weights; what the copy says of itself stays as it was."""
+    folder, cutoff = to
+    write_atomically(folder / f"{cutoff}.safetensors", (file[0] / f"{file[1]}.safetensors").read_bytes())
+    write_atomically(_facts_path(folder, cutoff), _facts_path(*file).read_bytes())
 
 
 def trained_parts(folder: Path, cutoff: date) -> list[slice]:

@@ -11,15 +11,17 @@ Shapes: N series of a step, L weeks, D width, T days, R series of a corpus.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stspark.models.deep.transformer import WEEK, Encoder
 from stspark.models.deep.windows import LIMIT, Scaler, fit_scaler, make_inputs
+from stspark.options import Count, CountOrNone, NotNegative, Positive, Share
 from stspark.snapshot import Bools, Integers, Snapshot
 
 FEWEST_DAYS = 8 * WEEK
@@ -33,26 +35,20 @@ class PretrainConfig:
     set; also: further config files."""
 
     size: Literal["tiny", "small", "base"] = "tiny"
-    weeks: int = 52
-    masked: float = 0.4
-    causal: float = 0.5
-    epochs: int = 20
-    steps: int = 50
-    series: int = 48
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    dropout: float = 0.1
+    weeks: Annotated[int, Field(ge=2)] = 52
+    masked: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    causal: Annotated[float, Field(ge=0, le=1)] = 0.5
+    epochs: Count = 20
+    steps: Count = 50
+    series: Count = 48
+    learning_rate: Positive = 2e-3
+    weight_decay: NotNegative = 1e-2
+    dropout: Share = 0.1
     compile: bool = False
-    families: int = 300
-    items: int = 50
-    most: int = 2000
+    families: CountOrNone = 300
+    items: CountOrNone = 50
+    most: Count = 2000
     also: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not 0 < self.masked < 1:
-            raise ValueError("masked: use a share between 0 and 1")
-        if min(self.epochs, self.steps, self.series, self.most, self.weeks - 1) < 1:
-            raise ValueError("use at least 1 epoch, step and series and 2 weeks")
 
 
 @dataclass(frozen=True)

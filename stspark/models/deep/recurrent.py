@@ -14,17 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from stspark.models.deep.network import Network, Readout, Shape, region_embedding
+from stspark.options import Count, CountOrNone, Share
 
 
 @dataclass(frozen=True)
 class RecurrentConfig:
     """channels of the state, layers, days read before an origin at least, numbers per region."""
 
-    channels: int = 32
-    layers: int = 1
-    days: int = 28
-    embedding: int = 8
-    dropout: float = 0.1
+    channels: Count = 32
+    layers: Count = 1
+    days: Count = 28
+    embedding: CountOrNone = 8
+    dropout: Share = 0.1
 
 
 class Recurrent(Network):

@@ -12,12 +12,14 @@ not depend on the order of regions; with kernel 3 across it does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stspark.models.deep.network import Network, PerRegion, Readout, Shape, region_embedding
+from stspark.options import Count, CountOrNone, Share
 
 KERNEL = 3
 
@@ -32,16 +34,16 @@ class STCNNConfig:
     of coming days (the calendar stays).
     """
 
-    channels: int = 16
-    dilations: tuple[int, ...] = (1, 7)
-    entry: int = 7
-    across: int = 3
-    embedding: int = 8
-    nodes: int = 4
+    channels: Count = 16
+    dilations: tuple[Count, ...] = (1, 7)
+    entry: Count = 7
+    across: Literal[1, 3] = 3
+    embedding: CountOrNone = 8
+    nodes: CountOrNone = 4
     neighbours: bool = True
     fusion: bool = True
     covariates: bool = True
-    dropout: float = 0.1
+    dropout: Share = 0.1
 
     @property
     def context(self) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stspark.models.deep.network import Network, Readout, Shape
+from stspark.options import Count, Share
 
 KERNEL = 3
 
@@ -22,9 +23,9 @@ KERNEL = 3
 class PlainConfig:
     """channels of every convolution, and how many follow each other: each looks two days further back."""
 
-    channels: int = 24
-    layers: int = 4
-    dropout: float = 0.1
+    channels: Count = 24
+    layers: Count = 4
+    dropout: Share = 0.1
 
 
 class PlainSTCNN(Network):

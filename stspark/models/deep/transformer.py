@@ -14,14 +14,16 @@ Shapes: B batch, T origins, X days of context, R regions, P channels, K covariat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stspark.models.deep.network import Network, Readout, Shape, region_embedding
 from stspark.models.deep.windows import known_width, past_width
+from stspark.options import CountOrNone, Share
 
 WEEK = 7
 SIZES = {"tiny": (64, 2, 4), "small": (128, 4, 8), "base": (256, 8, 8)}
@@ -40,14 +42,10 @@ class TransformerConfig:
     covariates: of coming days (the calendar stays)."""
 
     size: Literal["tiny", "small", "base"] = "tiny"
-    weeks: int = 52
-    embedding: int = 8
+    weeks: Annotated[int, Field(ge=2)] = 52
+    embedding: CountOrNone = 8
     covariates: bool = True
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.weeks < 2:
-            raise ValueError("weeks: use 2 or more")
+    dropout: Share = 0.1
 
 
 class Block(nn.Module):
