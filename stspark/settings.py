@@ -344,6 +344,11 @@ class Hierarchy(Section):
     draws: int = Field(default=1000, ge=100)
     """Joint sample paths behind the quantiles of sums."""
 
+    @field_validator("method", mode="before")
+    @classmethod
+    def _off(cls, method: Any) -> Any:
+        return "off" if method is False else method  # YAML 1.1 reads the word off as false
+
     @field_validator("models")
     @classmethod
     def _with_naive(cls, models: tuple[str, ...]) -> tuple[str, ...]:

@@ -158,6 +158,7 @@ def test_no_config_file_lists_those_there_are(tmp_path, monkeypatch):
         pytest.param("models.theta.x=7", lambda s: s.models[1].options, {"x": 7}, id="an entry of a list by its name"),
         pytest.param("models.1.season_length=7", lambda s: s.models[1].options, {"season_length": 7}, id="an option"),
         pytest.param("time={horizon: 3, season: 2}", lambda s: s.time.season, 2, id="a section whole"),
+        pytest.param("hierarchy.method=off", lambda s: s.hierarchy.method, "off", id="off is a word"),
         pytest.param("quantiles=[0.025, 0.975]", lambda s: s.quantile_columns, ("q2_5", "q97_5"), id="a list"),
         pytest.param("time.end=2024-02-29", lambda s: s.time.end, date(2024, 2, 29), id="a date"),
         pytest.param("title=a=b", lambda s: s.title, "a=b", id="a value with ="),

@@ -282,7 +282,14 @@ def nights(small_run):
     eve = date.fromisoformat(drop["date"]) - timedelta(days=1)
     names = "{name: seasonal_naive}, {name: auto_ets}, {name: mfles}, {name: dynamic_sar}, {name: gru, epochs: 2}"
     models = f"models=[{names}]"
-    options = ("dataset=nights", "watch.retrain=auto", "watch.days=7", "hierarchy.method=off", models)
+    options = (
+        "dataset=nights",
+        "watch.retrain=auto",
+        "watch.days=7",
+        "watch.alpha=0.01",
+        "hierarchy.method=off",
+        models,
+    )
     sets = [part for option in (*options, "backtest.windows=4", "backtest.warm_up=4") for part in ("--set", option)]
     ran = [
         run_job("pipeline", *small_run.arguments, *sets, "--as-of", str(eve + timedelta(days=shift)))
