@@ -85,15 +85,17 @@ def score_globals(job: Job, run: Run, models: DataFrame, naive: DataFrame) -> li
 def carry_globals(job: Job, run: Run, frame: DataFrame, before: Run, rows: DataFrame) -> tuple[DataFrame, str | None]:
     """Serve a run with the networks of an earlier one, and with panel models fitted on its as-of day alone.
 
-    rows: the earlier run's rows of `models`. Returns those of this run's global models, or why the networks cannot
-    serve: regions or covariates have changed.
+    rows: the earlier run's rows of `models`. Returns those of this run's global models, or why a network cannot serve:
+    its checkpoint is gone, or regions or covariates have changed.
     """
     write_panel(job, run, frame, snapshot_folder(job, run))
     manifest, made = load_manifest(snapshot_folder(job, run)), rows.where("false")
     for model in job.settings.networks:
         theirs, ours = (local_path(folder(job, r, model)) / "checkpoints" for r in (before, run))
         row = rows.where(F.col("model") == model.name)
-        if is_there(theirs, before.as_of):  # else its training failed or was skipped, and its row says so
+        if not row.where("artefact is not null").isEmpty():  # else it failed or was skipped, and its row says so
+            if not is_there(theirs, before.as_of):
+                return made, f"needed: the checkpoint of {model.name} is gone from {theirs}"
             facts = read_facts(theirs, before.as_of)
             if facts["regions"] != list(manifest.regions) or facts["covariates"] != list(manifest.covariates):
                 return made, f"needed: {model.name} was trained on other regions or covariates"
