@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from stspark.models.deep.checkpoint import predict
 from stspark.snapshot import Snapshot, load_snapshot
@@ -46,7 +47,9 @@ def main() -> None:
     parser.add_argument("--cutoffs", type=int, default=CUTOFFS, help=f"how many weekly cutoffs, usually {CUTOFFS}")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="options for all variants")
     options = parser.parse_args()
-    common = dict(pair.split("=", 1) for pair in options.set)
+    if options.cutoffs < 2:
+        parser.error("--cutoffs: use 2 or more, for there are two halves")
+    common = {key: yaml.safe_load(value) for key, value in (pair.split("=", 1) for pair in options.set)}
     heads = ("WAPE", "earlier", "later", "naive", "loss", "80%")
     print(f"{'panel':14} {'variant':38} " + " ".join(f"{head:>7}" for head in heads) + f" {'seconds':>8}")
     for path in options.snapshots:
@@ -73,7 +76,7 @@ def line(path: str, snapshot: Snapshot, label: str, options: dict[str, Any], cou
 
 
 def config(options: dict[str, Any]) -> TrainingConfig:
-    """As the pipeline would make it from a model's options."""
+    """As the pipeline would make it from a model's options, for a horizon of a week."""
     name = options.get("name", "stcnn")
     return config_of(name, options, name, {})
 

@@ -33,7 +33,7 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        raise _first_mistake(path, overrides, error) from error
+        raise _first_mistake(path, overrides, raw, error) from error
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
@@ -61,21 +61,22 @@ def _apply(raw: dict[str, Any], override: str) -> None:
 
 def _position(entries: list[Any], part: str, key: str) -> int:
     """Of the entry that a part of a key means."""
-    if part.isdigit() and int(part) < len(entries):
+    if part.isdecimal() and int(part) < len(entries):
         return int(part)
-    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in entries]
+    names = [_name(entry) for entry in entries]
     if part in names:
         return names.index(part)
-    fix = "count from 0" if part.isdigit() else f"name one of {', '.join(map(str, names))}"
+    known = ", ".join(filter(None, names))
+    fix = "count from 0" if part.isdecimal() or not known else f"name one of {known}"
     raise ConfigError(f"--set {key}", f"'{part}' is none of the list's {len(entries)} entries", fix)
 
 
-def _first_mistake(path: Path, overrides: Sequence[str], error: ValidationError) -> ConfigError:
+def _first_mistake(path: Path, overrides: Sequence[str], raw: Any, error: ValidationError) -> ConfigError:
     """The first of pydantic's findings, in our form; it names the file, or the `--set` that the key came by."""
     found = error.errors(include_url=False)[0]
     place = [str(part) for part in found["loc"]]
     key = ".".join(place) or "config"
-    where = origin(path, overrides, key)
+    where = origin(path, overrides, key, raw)
     if found["type"] == "extra_forbidden":
         known = _keys_at(place[:-1])
         near = nearest(place[-1], known)
@@ -89,11 +90,32 @@ def _first_mistake(path: Path, overrides: Sequence[str], error: ValidationError)
     return ConfigError(where, f"{message}{shown}", "see docs/configuration.md")
 
 
-def origin(path: str | Path, overrides: Sequence[str], key: str) -> str:
-    """Where a key, or something within it, was said: the file or a `--set`, which may count where the key names."""
-    asked, given = key.split("."), (override.partition("=")[0].strip().split(".") for override in overrides)
-    near = any(all(a == b or b.isdigit() for a, b in zip(asked, name, strict=False)) for name in given)
+def origin(path: str | Path, overrides: Sequence[str], key: str, tree: Any) -> str:
+    """Where a key of the config `tree`, or something within it, was said: the file or a `--set`."""
+    asked = _named(tree, key)
+    given = (_named(tree, override.partition("=")[0].strip()) for override in overrides)
+    near = any(all(a == b for a, b in zip(asked, name, strict=False)) for name in given)
     return f"--set {key}" if near else f"{path}: {key}"
+
+
+def _named(tree: Any, key: str) -> list[str]:
+    """The parts of a key, where an entry of a list goes by its name if it has one."""
+    parts = []
+    for part in key.split("."):
+        if isinstance(tree, list | tuple):
+            at = [k for k, entry in enumerate(tree) if _name(entry) == part or str(k) == part]
+            tree = tree[at[0]] if at else None
+            parts.append(_name(tree) or part)
+        else:
+            tree = tree.get(part) if isinstance(tree, dict) else None
+            parts.append(part)
+    return parts
+
+
+def _name(entry: Any) -> str:
+    """What an entry of a list goes by; "" for one without a name."""
+    name = entry.get("name") if isinstance(entry, dict) else entry
+    return name if isinstance(name, str) else ""
 
 
 def _keys_at(place: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from stspark import boosting, panel_models
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
-from stspark.models.deep.checkpoint import copy_checkpoint, is_there, read_facts
+from stspark.models.deep.checkpoint import copy_checkpoint, is_there
 from stspark.models.deep.pretrained import check_pretrained
 from stspark.models.deep.registry import network_options
 from stspark.models.deep.transformer import TransformerConfig
@@ -82,29 +82,40 @@ def score_globals(job: Job, run: Run, models: DataFrame, naive: DataFrame) -> li
     return scored
 
 
-def carry_globals(job: Job, run: Run, frame: DataFrame, before: Run, rows: DataFrame) -> tuple[DataFrame, str | None]:
+def carry_globals(job: Job, run: Run, frame: DataFrame, before: Run, rows: DataFrame) -> DataFrame | str:
     """Serve a run with the networks of an earlier one, and with panel models fitted on its as-of day alone.
 
     rows: the earlier run's rows of `models`. Returns those of this run's global models, or why a network cannot serve:
-    its checkpoint is gone, or regions or covariates have changed.
+    its checkpoint is gone, or regions, their neighbours or covariates have changed.
     """
-    write_panel(job, run, frame, snapshot_folder(job, run))
-    manifest, made = load_manifest(snapshot_folder(job, run)), rows.where("false")
+    made = rows.where("false")
     for model in job.settings.networks:
-        theirs, ours = (local_path(folder(job, r, model)) / "checkpoints" for r in (before, run))
         row = rows.where(F.col("model") == model.name)
+        theirs, ours = (f"{folder(job, r, model)}/checkpoints" for r in (before, run))
         if not row.where("artefact is not null").isEmpty():  # else it failed or was skipped, and its row says so
-            if not is_there(theirs, before.as_of):
-                return made, f"needed: the checkpoint of {model.name} is gone from {theirs}"
-            facts = read_facts(theirs, before.as_of)
-            if facts["regions"] != list(manifest.regions) or facts["covariates"] != list(manifest.covariates):
-                return made, f"needed: {model.name} was trained on other regions or covariates"
-            copy_checkpoint((theirs, before.as_of), (ours, run.as_of))
-            row = row.withColumn("artefact", F.lit(str(ours)))
+            if not is_there(local_path(theirs), before.as_of):
+                return f"needed: the checkpoint of {model.name} is gone from {theirs}"
+            row = row.withColumn("artefact", F.lit(ours))
+            copy_checkpoint((local_path(theirs), before.as_of), (local_path(ours), run.as_of))
         made = made.unionByName(row)
+    write_panel(job, run, frame, snapshot_folder(job, run))
+    if job.settings.networks and (why := _outgrown(job, run, before)):
+        return f"needed: {why}"
     if job.settings.panel_models:
         made = made.unionByName(_fitted_panels(job, run, [run.as_of])[1], allowMissingColumns=True)
-    return made, None
+    return made
+
+
+def _outgrown(job: Job, run: Run, before: Run) -> str:
+    """What of the snapshot an earlier run's networks cannot follow; "" where they can."""
+    now = load_manifest(snapshot_folder(job, run))
+    try:
+        then = load_manifest(snapshot_folder(job, before))
+    except InputError as gone:
+        return str(gone)
+    kinds = {"regions": "regions", "covariates": "covariates", "edges": "neighbours"}
+    changed = [word for name, word in kinds.items() if getattr(now, name) != getattr(then, name)]
+    return f"{changed[0]} have changed since the networks were trained" if changed else ""
 
 
 def _train_panels(job: Job, run: Run, naive: DataFrame, cutoffs: Sequence[date]) -> Trained:

@@ -124,7 +124,7 @@ def _prepare(settings: Settings, options: argparse.Namespace) -> None:
     try:
         prepare(settings)
     except ConfigError as mistake:
-        where = origin(options.config, options.set, mistake.where)
+        where = origin(options.config, options.set, mistake.where, settings.model_dump())
         raise ConfigError(where, mistake.problem, mistake.fix) from mistake
 
 

@@ -14,9 +14,9 @@ T = TypeVar("T")
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-"""Numbers that an option may take: of things, of things or 0 for none, a part of a whole, and sizes."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Numbers that an option may take: of things; of things, 0 for none; a part of a whole, less than all; sizes."""
 
 
 def typed(kind: type[T], options: Mapping[str, Any], where: str) -> T:

@@ -126,7 +126,7 @@ def facts() -> RunFacts:
         quantiles=QUANTILES,
         windows=4,
         step=7,
-        gap=0,
+        trained=None,
         home="/data/warehouse/simulated",
         identity={"code": "stspark 0.1.0", "config": "a1b2c3d4e5f6"},
         versions={"region_day": 3, "forecasts": 7, "backtests": 5},

@@ -278,8 +278,14 @@ def test_forecast_latest_has_the_champions_of_the_newest_successful_run(spark, d
         ("forecasts", made, "run_id string, region string, model string, is_champion boolean"),
     ):
         spark.createDataFrame(values, schema).write.format("parquet").saveAsTable(f"{name}.{table}")
-    found = [(row["run_id"], row["model"]) for row in spark.sql(latest_queries(name, ())["forecast_latest"]).collect()]
-    assert found == ([] if newest is None else [(newest, "theta")])
+    spark.createDataFrame([(r, "theta") for r, *_ in runs], "run_id string, model string").write.format(
+        "parquet"
+    ).saveAsTable(f"{name}.models")
+    queries = latest_queries(name, ("models",))
+    assert set(queries) == {"forecast_latest", "models_latest"}
+    for query in queries.values():
+        found = [(row["run_id"], row["model"]) for row in spark.sql(query).collect()]
+        assert found == ([] if newest is None else [(newest, "theta")])
 
 
 def test_a_warehouse_may_lie_anywhere(spark, dataset, tmp_path):

@@ -287,7 +287,6 @@ def nights(small_run):
         "watch.retrain=auto",
         "watch.days=7",
         "watch.alpha=0.01",
-        "hierarchy.method=off",
         models,
     )
     sets = [part for option in (*options, "backtest.windows=4", "backtest.warm_up=4") for part in ("--set", option)]

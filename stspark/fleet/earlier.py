@@ -77,7 +77,7 @@ def predicted_seconds(frame: DataFrame, models: Sequence[str], store: Store, run
     pairs = sizes.crossJoin(F.broadcast(wanted))
     seconds = F.col("guess") * F.col("size")
     if store.exists("models"):
-        measured = store.read("models").where((F.col("run_id") < F.lit(run.run_id)) & F.col("n_fits").isNotNull())
+        measured = store.read("models").where((F.col("run_id") < F.lit(run.run_id)) & (F.col("fit_seconds") > 0))
         latest = measured.groupBy("region", "model").agg(F.max_by("fit_seconds", "run_id").alias("own"))
         usual = Window.partitionBy("model")
         pairs = pairs.join(latest, ["region", "model"], "left").withColumn("usual", F.avg("own").over(usual))

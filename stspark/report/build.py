@@ -21,6 +21,7 @@ from stspark.report.raw_rows import example
 from stspark.report.shell import write
 from stspark.settings import Settings, Target
 from stspark.tracking import tracking_uri
+from stspark.watch.reuse import last_trained
 
 if TYPE_CHECKING:
     from stspark.job import Job
@@ -135,7 +136,7 @@ def _facts(job: Job, run: Run) -> RunFacts:
         quantiles=settings.quantiles,
         windows=settings.backtest.windows,
         step=settings.backtest.step,
-        gap=settings.backtest.gap,
+        trained=_trained(job, run),
         home=store.home,
         identity={"code": f"stspark {__version__}", "config": run.config_hash, "data": run.data_version},
         versions={**store.versions_read, **store.versions_written},
@@ -143,6 +144,15 @@ def _facts(job: Job, run: Run) -> RunFacts:
         config=job.config,
         tracking=without_credentials(tracking_uri(settings.tracking_uri, settings.warehouse)),
     )
+
+
+def _trained(job: Job, run: Run) -> pd.Timestamp | None:
+    """See RunFacts.trained: a night without training notes no time of it."""
+    mine = job.store.read("runs").where(F.col("run_id") == run.run_id).first()
+    if "train" in job.seconds or (mine is not None and mine["seconds_train"] is not None):
+        return None
+    before = last_trained(job, run)
+    return None if before is None else pd.Timestamp(before["as_of"])
 
 
 def _measure(settings: Settings) -> str:

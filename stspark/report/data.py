@@ -32,7 +32,8 @@ class RunFacts:
     quantiles: tuple[float, ...]
     windows: int
     step: int
-    gap: int
+    trained: pd.Timestamp | None
+    """As-of day of the run whose models and back-tests serve this one; None where it has trained itself."""
     home: str
     identity: Mapping[str, str] = field(default_factory=dict)
     """Code version, config hash, data version."""

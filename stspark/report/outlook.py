@@ -17,8 +17,8 @@ from stspark.report.words import error, number, plural, signed, span, whole
 OFF = 0.02
 """A sum further than this from the middle of its own interval is told."""
 LOPSIDED = (
-    "a region's forecast is the middle of what may come, and middles of lopsided demand, or of models that ran low, do "
-    "not add up to the middle of the sum. To order for the whole, look at the interval."
+    "a region's forecast is the middle of what may come, and middles of lopsided demand, or of models that ran {way}, "
+    "do not add up to the middle of the sum. To order for the whole, look at the interval."
 )
 TESTS = ("key champion", "key naive")
 """Keys that are hidden with what they stand for."""
@@ -101,10 +101,13 @@ def _about_total(data: ReportData) -> str:
         return "The sum of the regions' point forecasts. It has no interval: quantiles of regions do not add up."
     told = "Its intervals are of the sum itself, from joint paths of all regions: quantiles of regions do not add up."
     weeks = data.levels[(data.levels["level"] == "total") & (data.levels["horizon"] == 0)]
-    if weeks.empty or "q50" not in weeks or not abs(weeks["q50"].iloc[0] / weeks["y_hat"].iloc[0] - 1) > OFF:
+    if weeks.empty or "q50" not in weeks:
         return told
-    middle, side = weeks["q50"].iloc[0], "above" if weeks["q50"].iloc[0] > weeks["y_hat"].iloc[0] else "below"
-    return f"{told} Half of the paths end {side} {whole(middle)}: {LOPSIDED}"
+    middle, point = float(weeks["q50"].iloc[0]), float(weeks["y_hat"].iloc[0])
+    if abs(middle - point) <= OFF * abs(point):
+        return told
+    side, way = ("above", "low") if middle > point else ("below", "high")
+    return f"{told} Half of the paths end {side} {whole(middle)}: {LOPSIDED.format(way=way)}"
 
 
 def _one_by_one(data: ReportData, stories: dict[str, Story]) -> Html:

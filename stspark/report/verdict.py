@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import pandas as pd
-
 from stspark.names import BORROWED, CHAMPION, NAIVE
 from stspark.report.data import ReportData
 from stspark.report.words import error, listing, percent, plural, short_day, whole
@@ -133,13 +131,12 @@ def _failures(data: ReportData) -> list[str]:
 
 def _trained(data: ReportData) -> list[str]:
     """Whose models and back-tests these are, where the watch asked for no new training."""
-    last = pd.to_datetime(data.backtests["cutoff"]).max() + pd.Timedelta(days=data.facts.gap + data.facts.horizon)
-    late = (data.facts.as_of - last).days if pd.notna(last) else 0
-    if late <= 0:
+    day = data.facts.trained
+    if day is None:
         return []
     return [
-        f"Nothing asked for a new training: weights and back-tests are those of {short_day(last)}, "
-        f"{plural(late, 'day')} before the as-of day."
+        f"Nothing asked for a new training: weights and back-tests are those of {short_day(day)}, "
+        f"{plural((data.facts.as_of - day).days, 'day')} before the as-of day."
     ]
 
 

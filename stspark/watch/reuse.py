@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from stspark import backtest
+from stspark import __version__, backtest
 from stspark.ensemble.spread import Known
 from stspark.features import learning
 from stspark.fleet import results
@@ -39,6 +39,9 @@ def carry_over(job: Job, run: Run) -> bool:
     """
     if job.settings.watch.retrain != "auto":
         return False
+    if _has_trained(job, run):
+        job.summary["training"] = "not needed: this run has trained"
+        return True
     before = last_trained(job, run)
     why = reason_to_train(job, run, before)
     if why is None and before is not None:
@@ -60,9 +63,9 @@ def _serve(job: Job, run: Run, before: Row) -> str | None:
     rows = trained.where(F.col("model").isin(*kept, COMBINATION))
     if settings.global_models:
         earlier = replace(run, run_id=before["run_id"], as_of=before["as_of"])
-        made, why = carry_globals(job, run, frame, earlier, trained)
-        if why is not None:
-            return why
+        made = carry_globals(job, run, frame, earlier, trained)
+        if isinstance(made, str):
+            return made
         rows = rows.unionByName(made, allowMissingColumns=True)
     if anew := [model.name for model in settings.regional_models if not _carried(model)]:
         said = backtest.fleet_says(job, frame, learning.known_ahead(known.calendar), [run.as_of], anew)
@@ -70,13 +73,21 @@ def _serve(job: Job, run: Run, before: Row) -> str | None:
     store.replace("models", results.of_run(rows, run.run_id), mine)
     for table in ("backtest_windows", "backtests"):
         store.replace(table, results.of_run(store.read(table).where(old), run.run_id), mine)
+    job.summary["models"] = results.describe_models(store.read("models"), run.run_id)
     return None
 
 
+def _has_trained(job: Job, run: Run) -> bool:
+    """Whether this very run has trained before: the same config, data and as-of give the same models."""
+    mine = job.store.read("runs").where((F.col("run_id") == run.run_id) & F.col("seconds_train").isNotNull())
+    return not mine.isEmpty()
+
+
 def last_trained(job: Job, run: Run) -> Row | None:
-    """The newest successful run of the same config that trained before this as-of day."""
+    """The newest successful run of the same config and code that trained before this as-of day."""
     runs = job.store.read("runs").where((F.col("status") == "ok") & F.col("seconds_train").isNotNull())
-    same = runs.where((F.col("config_hash") == run.config_hash) & (F.col("as_of") < F.lit(run.as_of)))
+    same = runs.where((F.col("config_hash") == run.config_hash) & (F.col("code_version") == __version__))
+    same = same.where(F.col("as_of") < F.lit(run.as_of))
     return same.orderBy(F.desc("as_of"), F.desc("started")).first()
 
 

@@ -33,13 +33,13 @@ def _reason(row: Any) -> str:
     elif row.check == "coverage":
         said = f"the interval held {row.statistic:.0%} of {days}"
     elif row.check in ("cusum", "page_hinkley"):
-        said = f"residuals drift: {row.check.replace('_', '-')} reaches {row.statistic:.1f} deviations over {days}"
+        said = f"{row.check.replace('_', '-')} of the residuals reaches {row.statistic:.1f} deviations over {days}"
     elif row.check == "missing":
         said = f"{row.statistic:.0%} of {days} are missing"
     elif row.check == "silence":
         said = f"{row.statistic:.0%} of {days} have no demand at all"
     else:
-        said = f"week-on-week changes of the target differ from before: PSI {row.statistic:.2f} over {days}"
+        said = f"PSI of the target's week-on-week changes against those before is {row.statistic:.2f} over {days}"
     return f"{said} (p = {row.p_value:.2g})"
 
 

@@ -62,7 +62,7 @@ def read_facts(folder: Path, cutoff: date) -> dict[str, Any]:
 
 def is_there(folder: Path, cutoff: date) -> bool:
     """Tell whether a cutoff has a checkpoint."""
-    return _facts_path(folder, cutoff).exists()
+    return _facts_path(folder, cutoff).exists() and (folder / f"{cutoff}.safetensors").exists()
 
 
 def is_finished(folder: Path, cutoff: date, key: str) -> bool:
@@ -73,6 +73,8 @@ def is_finished(folder: Path, cutoff: date, key: str) -> bool:
 def copy_checkpoint(file: tuple[Path, date], to: tuple[Path, date]) -> None:
     """Let a later cutoff be served by an earlier one's weights; what the copy says of itself stays as it was."""
     folder, cutoff = to
+    folder.mkdir(parents=True, exist_ok=True)
+    _facts_path(folder, cutoff).unlink(missing_ok=True)
     write_atomically(folder / f"{cutoff}.safetensors", (file[0] / f"{file[1]}.safetensors").read_bytes())
     write_atomically(_facts_path(folder, cutoff), _facts_path(*file).read_bytes())
 
