@@ -280,8 +280,8 @@ def nights(small_run):
     the planted drop; and when a week of the drop has come."""
     drop = json.loads((small_run.shop / "truth/parameters.json").read_text())["drop"]
     eve = date.fromisoformat(drop["date"]) - timedelta(days=1)
-    names = "{name: seasonal_naive}, {name: auto_ets}, {name: mfles}, {name: dynamic_sar}, {name: gru, epochs: 2}"
-    models = f"models=[{names}]"
+    names = "{name: seasonal_naive}, {name: auto_ets}, {name: mfles}, {name: dynamic_sar}"
+    models = f"models=[{names}, {{name: gru, epochs: 2, fine_tune_epochs: 0}}]"
     options = (
         "dataset=nights",
         "watch.retrain=auto",
