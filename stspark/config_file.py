@@ -60,15 +60,21 @@ def _apply(raw: dict[str, Any], override: str) -> None:
 
 
 def _position(entries: list[Any], part: str, key: str) -> int:
-    """Of the entry that a part of a key means."""
+    """See `_place`; ConfigError where there is none."""
+    place = _place(entries, part)
+    if place is not None:
+        return place
+    known = ", ".join(filter(None, map(_name, entries)))
+    fix = "count from 0" if part.isdecimal() or not known else f"name one of {known}"
+    raise ConfigError(f"--set {key}", f"'{part}' is none of the list's {len(entries)} entries", fix)
+
+
+def _place(entries: Sequence[Any], part: str) -> int | None:
+    """Of the entry that a part of a key means, by position or by name."""
     if part.isdecimal() and int(part) < len(entries):
         return int(part)
     names = [_name(entry) for entry in entries]
-    if part in names:
-        return names.index(part)
-    known = ", ".join(filter(None, names))
-    fix = "count from 0" if part.isdecimal() or not known else f"name one of {known}"
-    raise ConfigError(f"--set {key}", f"'{part}' is none of the list's {len(entries)} entries", fix)
+    return names.index(part) if part in names else None
 
 
 def _first_mistake(path: Path, overrides: Sequence[str], raw: Any, error: ValidationError) -> ConfigError:
@@ -103,8 +109,8 @@ def _named(tree: Any, key: str) -> list[str]:
     parts = []
     for part in key.split("."):
         if isinstance(tree, list | tuple):
-            at = [k for k, entry in enumerate(tree) if _name(entry) == part or str(k) == part]
-            tree = tree[at[0]] if at else None
+            place = _place(tree, part)
+            tree = None if place is None else tree[place]
             parts.append(_name(tree) or part)
         else:
             tree = tree.get(part) if isinstance(tree, dict) else None

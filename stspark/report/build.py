@@ -21,7 +21,7 @@ from stspark.report.raw_rows import example
 from stspark.report.shell import write
 from stspark.settings import Settings, Target
 from stspark.tracking import tracking_uri
-from stspark.watch.reuse import last_trained
+from stspark.watch.reuse import has_trained, last_trained
 
 if TYPE_CHECKING:
     from stspark.job import Job
@@ -148,8 +148,7 @@ def _facts(job: Job, run: Run) -> RunFacts:
 
 def _trained(job: Job, run: Run) -> pd.Timestamp | None:
     """See RunFacts.trained: a night without training notes no time of it."""
-    mine = job.store.read("runs").where(F.col("run_id") == run.run_id).first()
-    if "train" in job.seconds or (mine is not None and mine["seconds_train"] is not None):
+    if "train" in job.seconds or has_trained(job, run):
         return None
     before = last_trained(job, run)
     return None if before is None else pd.Timestamp(before["as_of"])

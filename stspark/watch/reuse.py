@@ -39,7 +39,7 @@ def carry_over(job: Job, run: Run) -> bool:
     """
     if job.settings.watch.retrain != "auto":
         return False
-    if _has_trained(job, run):
+    if has_trained(job, run):
         job.summary["training"] = "not needed: this run has trained"
         return True
     before = last_trained(job, run)
@@ -56,18 +56,20 @@ def _serve(job: Job, run: Run, before: Row) -> str | None:
     """Write this run's models and back-tests; the reason where the earlier run's cannot serve after all."""
     store, settings = job.store, job.settings
     old, mine = F.col("run_id") == before["run_id"], f"run_id = '{run.run_id}'"
-    known = Known(store.read("region_day"), store.read("calendar"))
-    frame = backtest.learning_frame(job, run, known)
     trained = store.read("models").where(old).withColumns({"fit_seconds": F.lit(0.0), "n_fits": F.lit(0)})
     kept = [model.name for model in settings.regional_models if _carried(model)]
+    anew = [model.name for model in settings.regional_models if model.name not in kept]
     rows = trained.where(F.col("model").isin(*kept, COMBINATION))
+    if settings.global_models or anew:
+        known = Known(store.read("region_day"), store.read("calendar"))
+        frame = backtest.learning_frame(job, run, known)
     if settings.global_models:
         earlier = replace(run, run_id=before["run_id"], as_of=before["as_of"])
         made = carry_globals(job, run, frame, earlier, trained)
         if isinstance(made, str):
             return made
         rows = rows.unionByName(made, allowMissingColumns=True)
-    if anew := [model.name for model in settings.regional_models if not _carried(model)]:
+    if anew:
         said = backtest.fleet_says(job, frame, learning.known_ahead(known.calendar), [run.as_of], anew)
         rows = rows.unionByName(said.models.where(F.col("model").isin(anew)), allowMissingColumns=True)
     store.replace("models", results.of_run(rows, run.run_id), mine)
@@ -77,7 +79,7 @@ def _serve(job: Job, run: Run, before: Row) -> str | None:
     return None
 
 
-def _has_trained(job: Job, run: Run) -> bool:
+def has_trained(job: Job, run: Run) -> bool:
     """Whether this very run has trained before: the same config, data and as-of give the same models."""
     mine = job.store.read("runs").where((F.col("run_id") == run.run_id) & F.col("seconds_train").isNotNull())
     return not mine.isEmpty()
