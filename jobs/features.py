@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
-from pyspark.sql import DataFrame
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stspark import changes, recipe
@@ -42,7 +43,8 @@ def main(job: Job) -> None:
         if known is None:
             build_all(job, rows, basis, keep)
             known = as_it_stands(job)
-        doubtful = edge.doubtful_edge(edge.daily_sums(store.read("region_day"), known.last))
+        recent = store.rows("region_day", ("date", "target"), since=known.last - edge.COMPARED)
+        doubtful = edge.doubtful_edge(edge.daily_sums(recent.to_pandas()))
     job.summary["regions"] = f"{len(known.regions):,}, {min(known.starts.values())} to {known.last}"
     job.summary |= {"edge": str(doubtful)} if doubtful else {}
 
@@ -62,17 +64,23 @@ def build_all(job: Job, rows: DataFrame, basis: changes.Basis, keep: Kept) -> No
         spark,
         lambda: store.replace("regions", listed),
         lambda: store.replace("region_edges", build.build_edges(spark, regions, daily, as_of, settings)),
-        lambda: store.replace("calendar", build.build_calendar(spark, listed, panel, span, settings)),
+        lambda: store.replace("calendar", build.build_calendar(spark, regions, panel, span, settings)),
     )
     days = keep(build.clean_days(daily, store.read("calendar"), span, settings))
-    days = history.add_features(days, store.read("region_edges"), store.read("regions"))
+    days = history.add_features(days, store.read("region_edges"), parents(spark, regions))
     store.replace("region_day", covariates.add_past_only(days, panel, settings), note=basis.note())
+
+
+def parents(spark: SparkSession, regions: pd.DataFrame) -> DataFrame | None:
+    """region and parent; None where no region has one."""
+    have = regions.loc[regions["parent"].notna(), ["region", "parent"]]
+    return None if have.empty else spark.createDataFrame(have.values.tolist(), "region string, parent string")
 
 
 def as_it_stands(job: Job) -> incremental.Known:
     """What region_day holds now."""
-    store = job.store
-    return incremental.as_it_stands(store.read("region_day"), store.read("regions"), job.settings.regions.opening)
+    regions = job.store.rows("regions", ["region"])["region"].to_pylist()
+    return incremental.as_it_stands(job.store.read("region_day"), regions, job.settings.regions.opening)
 
 
 def update(
@@ -90,14 +98,16 @@ def update(
         return None
     log.info("features: %d days changed, %s to %s are built anew", len(touched), window.first, window.last)
     span = (min(known.starts.values()), window.end)
-    ahead = build.build_calendar(spark, store.read("regions"), panel, span, settings)
-    store.replace("calendar", ahead.where(F.col("date") >= F.lit(window.first)), f"date >= '{window.first}'")
-    calendar = store.read("calendar").where(F.col("date") >= F.lit(window.context))
+    regions = store.rows("regions", REGIONS.column_names).to_pandas()
+    new = F.col("date") >= F.lit(window.first)
+    ahead = store.tables["calendar"].select(build.build_calendar(spark, regions, panel, span, settings)).where(new)
+    around = store.read("calendar").where(~new & (F.col("date") >= F.lit(window.context))).unionByName(ahead)
     daily = incremental.daily_around(window, store.read("region_day"), touched, anew)
-    days = keep(build.clean_days(daily, calendar, (window.context, window.last), settings))
+    days = keep(build.clean_days(daily, around, (window.context, window.last), settings))
     days = days.where(F.col("date") >= F.lit(window.first - history.LONGEST))
-    days = history.add_features(days, store.read("region_edges"), store.read("regions"))
-    days = covariates.add_past_only(days.where(F.col("date") >= F.lit(window.first)), panel, settings)
+    days = history.add_features(days, store.read("region_edges"), parents(spark, regions))
+    days = keep(covariates.add_past_only(days.where(new), panel, settings))
+    at_once(spark, days.count, lambda: store.replace("calendar", ahead, f"date >= '{window.first}'"))
     where = f"date between '{window.first}' and '{window.last}'"
     store.replace("region_day", days, where, note=basis.note())
     return replace(known, last=window.end)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import holidays
+import pandas as pd
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -145,11 +146,18 @@ def holiday_rows(places: Sequence[str], years: Sequence[int]) -> list[tuple[str,
     return rows
 
 
-def region_dates(spark: SparkSession, regions: DataFrame, first: date, last: date) -> DataFrame:
-    """region, country, place (country-subdivision, or country), date for every day from `first` to `last`."""
+def placed(regions: pd.DataFrame) -> pd.DataFrame:
+    """region, country and place: country-subdivision, or the country alone; null where none is known."""
+    whole = regions["country"].astype("object").str.cat(regions["subdivision"].astype("object"), sep="-")
+    return regions[["region", "country"]].assign(place=whole.fillna(regions["country"]))
+
+
+def region_dates(spark: SparkSession, placed: pd.DataFrame, first: date, last: date) -> DataFrame:
+    """region, country, place and date for every day from `first` to `last`."""
     days = spark.range((last - first).days + 1).select(F.date_add(F.lit(first), F.col("id").cast("int")).alias("date"))
-    place = F.coalesce(F.concat("country", F.lit("-"), "subdivision"), "country").alias("place")
-    return regions.select("region", "country", place).crossJoin(F.broadcast(days))
+    rows = [tuple(None if pd.isna(value) else value for value in row) for row in placed.itertuples(index=False)]
+    regions = spark.createDataFrame(rows, "region string, country string, place string")
+    return regions.crossJoin(F.broadcast(days))
 
 
 def add_holidays(grid: DataFrame, rows: Sequence[tuple[str, date, str]], on: str = "country") -> DataFrame:

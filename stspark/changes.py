@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from stspark.at_once import at_once
 from stspark.ingest import ledger
-from stspark.store import Store
+from stspark.store import Gone, Store
 
 log = logging.getLogger("stspark")
 
@@ -49,13 +49,16 @@ def touched_days(store: Store, table: str, before: Basis) -> list[date] | None:
     """Days on which rows came or went since `before`; None where that cannot be told any more."""
     days: set[date] = set()
     try:
-        entries = (lambda: ledger.read_ledger(store), lambda: ledger.read_ledger(store, before.ledger))
-        ids = ledger.changed(*at_once(store.spark, *entries))
-        frames = (store.read(table), store.at(table, before.rows)) if ids else ()
-        of_ids = [f.where(F.col("ingest_id").isin(sorted(ids))).select("date").distinct() for f in frames]
-        for rows in at_once(store.spark, *(frame.collect for frame in of_ids)):
+        now, then = ledger.read_ledger(store), ledger.read_ledger(store, before.ledger)
+        ids = ledger.changed(now, then)
+        asked = [
+            store.at(table, version).where(F.col("ingest_id").isin(sorted(theirs))).select("date").distinct()
+            for version, entries in ((store.version(table), now), (before.rows, then))
+            if (theirs := ids & {entry.ingest_id for entry in entries})
+        ]
+        for rows in at_once(store.spark, *(frame.collect for frame in asked)):
             days |= {row[0] for row in rows}
-    except PySparkException as error:
+    except (PySparkException, Gone) as error:
         log.info("features: what region_day was made from cannot be read any more (%s)", type(error).__name__)
         return None
     return sorted(days)

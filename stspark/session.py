@@ -105,6 +105,7 @@ def _settings() -> dict[str, str]:
         **(LOCAL if local else {}),
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+        "spark.sql.requireAllClusterKeysForCoPartition": "false",  # what lies by region is joined by day where it lies
         **{f"spark.executorEnv.{name}": value for name, value in THREADS.items()},
     }
     return {key: value for key, value in wanted.items() if not given.contains(key)} | FIXED

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
 import deltalake
+import pyarrow as pa
+import pyarrow.compute as pc
 from delta.exceptions.captured import (
     ConcurrentAppendException,
     ConcurrentDeleteDeleteException,
@@ -42,6 +45,10 @@ UNFINISHED = "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION"
 """What Delta says of a folder into which another writer's first commit is still to come."""
 TRIES = 5
 T = TypeVar("T")
+
+
+class Gone(Exception):
+    """A version of a table whose files or log a purge has removed."""
 
 
 class Store:
@@ -82,6 +89,22 @@ class Store:
     def at(self, name: str, version: int) -> DataFrame:
         """The table as it was at a Delta version."""
         return self.spark.read.format("delta").option("versionAsOf", version).load(self.path(name))
+
+    def rows(
+        self, name: str, columns: Sequence[str], since: date | None = None, version: int | None = None
+    ) -> pa.Table:
+        """Columns of a table that has few rows, or few from the date `since` on, on the driver: no Spark job.
+
+        A column that is not there is left out. Raises Gone where the version can no longer be read.
+        """
+        where = None if since is None else pc.field("date") >= since
+        try:
+            table = deltalake.DeltaTable(self.path(name), version=version).to_pyarrow_dataset()
+            return table.to_table(columns=[c for c in columns if c in table.schema.names], filter=where)
+        except (OSError, deltalake.exceptions.DeltaError) as error:
+            if version is None:
+                raise
+            raise Gone(f"{name}, version {version}: {error}") from error
 
     def notes(self, name: str) -> Iterator[str]:
         """What writers noted in the table's commits, newest first."""

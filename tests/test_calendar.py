@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+import pandas as pd
 import pytest
 
 from stspark.calendar import event_columns, holiday_rows, shopping_events
@@ -52,7 +53,7 @@ def calendar(spark, tmp_path_factory):
         ],
     })  # fmt: skip
     places = [("leeds", "GB", None), ("wuhan", "CN", None), ("moon", None, None)]
-    regions = spark.createDataFrame(places, "region string, country string, subdivision string")
+    regions = pd.DataFrame(places, columns=["region", "country", "subdivision"])
     rows = build_calendar(spark, regions, None, (FIRST, LAST), settings).collect()
     return {(row["region"], str(row["date"])): row for row in rows}, rows
 

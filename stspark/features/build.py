@@ -77,14 +77,19 @@ def build_edges(
 
 
 def build_calendar(
-    spark: SparkSession, regions: DataFrame, panel_rows: DataFrame | None, span: tuple[date, date], settings: Settings
+    spark: SparkSession,
+    regions: pd.DataFrame,
+    panel_rows: DataFrame | None,
+    span: tuple[date, date],
+    settings: Settings,
 ) -> DataFrame:
     """region x date from the first day to two horizons after the last, with all that is known ahead."""
     first, last = span[0], span[1] + timedelta(days=2 * settings.time.horizon)
-    grid = days_known.region_dates(spark, regions, first, last)
-    places = [r[0] for r in grid.select("place").where("place is not null").distinct().toLocalIterator()]
+    placed = days_known.placed(regions)
+    grid = days_known.region_dates(spark, placed, first, last)
     years = range(first.year, last.year + 2)  # a coming year's first holiday may be observed on this year's last day
-    rows = days_known.holiday_rows(sorted(places), years) if settings.calendar.holidays else []
+    places = sorted(placed["place"].dropna().unique())
+    rows = days_known.holiday_rows(places, years) if settings.calendar.holidays else []
     grid = days_known.add_holidays(grid, rows, on="place")
     columns = list(days_known.event_columns(settings.calendar))
     grid = days_known.add_shopping_events(grid, days_known.event_rows(settings.calendar, first, last), columns)

@@ -116,15 +116,13 @@ def fill_of(value: Floats, status: NDArray[np.object_], rules: Rules) -> Floats:
 
 def last_known(value: Floats, step: int) -> Floats:
     """The newest known of value[t - step], value[t - 2 step], … [n], at most FILL_DAYS back."""
-    found = np.full(len(value), np.nan)
-    age = np.full(len(value), FILL_DAYS + 1)
-    for t in range(step, len(value)):
-        before = t - step
-        if np.isfinite(value[before]):
-            found[t], age[t] = value[before], step
-        elif age[before] + step <= FILL_DAYS:
-            found[t], age[t] = found[before], age[before] + step
-    return found
+    n, rows = len(value), -(-len(value) // step)
+    known = np.full(rows * step, -1)
+    known[:n] = np.where(np.isfinite(value), np.arange(n), -1)
+    newest = np.maximum.accumulate(known.reshape(rows, step))  # up to this day, of those `step` apart
+    place = np.concatenate([np.full(step, -1), newest.ravel()])[:n]
+    near = (place >= 0) & (np.arange(n) - place <= FILL_DAYS)
+    return np.where(near, value[place], np.nan) if n else value
 
 
 def closed_weekdays(target: Floats) -> Bools:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 WEEKS = 8
 """A day is compared with the same weekday of this many weeks before."""
+COMPARED = timedelta(weeks=2 * WEEKS) - timedelta(days=1)
+"""Days before the last that are looked at."""
 LOW = 0.75
 """A last day below this share of its usual total belongs to the doubtful edge."""
 VERY_LOW = 0.6
@@ -36,11 +36,12 @@ class Edge:
         )
 
 
-def daily_sums(daily: DataFrame, last: date) -> pd.Series:
-    """Target of all regions together by date, up to `last`: a number a day, gapless, NaN where nothing is known."""
-    sums = daily.where(F.col("date") <= F.lit(last)).groupBy("date").agg(F.sum("target").alias("total"))
-    recent = sums.where(F.col("date") > F.lit(last - pd.Timedelta(weeks=2 * WEEKS))).toPandas()
-    totals = pd.Series(recent["total"].to_numpy(dtype=float), index=pd.to_datetime(recent["date"])).sort_index()
+def daily_sums(days: pd.DataFrame) -> pd.Series:
+    """Target of all regions together by date: a number a day, gapless, NaN where nothing is known.
+
+    days: date, target.
+    """
+    totals = days.groupby(pd.to_datetime(days["date"]))["target"].sum(min_count=1)
     return totals.asfreq("D")
 
 

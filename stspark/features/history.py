@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from stspark.features.declared import DIGITS, FEATURES, before
+from stspark.session import slots
 
 FROM_EVENTS = {"orders": "bigint", "users": "bigint", "views": "bigint", "units": "double", "price": "double"}
 """What a day of events has beside its target; null for a panel."""
@@ -19,7 +20,7 @@ def add_features(days: DataFrame, edges: DataFrame, parents: DataFrame | None = 
     """Add every declared feature. Precondition: no missing days.
 
     days: region, date, target, target_clean, columns of FROM_EVENTS where known; edges: region, neighbour, weight;
-    parents: region, parent.
+    parents: region, parent; None where no region has one.
     """
     absent = {c: F.lit(None).cast(kind) for c, kind in FROM_EVENTS.items() if c not in days.columns}
     own = {f.name: f.make() for f in FEATURES if f.make is not None}
@@ -29,7 +30,8 @@ def add_features(days: DataFrame, edges: DataFrame, parents: DataFrame | None = 
 def add_spatial_lags(days: DataFrame, edges: DataFrame) -> DataFrame:
     """Add spatial_lag_1 and spatial_mean_7: W times the neighbours' lag_1 and mean_7.
 
-    Weights are scaled up where a neighbour has no value that day; an island has null.
+    Weights are scaled up where a neighbour has no value that day; an island has null. Where a region's days lie
+    together, as `add_target_clean` leaves them, they are not moved again: only the neighbours' values come to them.
     """
     there = days.select(F.col("region").alias("neighbour"), "date", "lag_1", "mean_7")
     weighted = F.broadcast(edges.select("region", "neighbour", "weight")).join(there, "neighbour")
@@ -38,7 +40,8 @@ def add_spatial_lags(days: DataFrame, edges: DataFrame) -> DataFrame:
         weight = F.when(F.col(column).isNotNull(), F.col("weight"))
         return F.round(F.try_divide(F.sum(F.col(column) * F.col("weight")), F.sum(weight)), DIGITS)
 
-    spatial = weighted.groupBy("region", "date").agg(
+    together = weighted.repartition(slots(days.sparkSession), "region")
+    spatial = together.groupBy("region", "date").agg(
         mean("lag_1").alias("spatial_lag_1"), mean("mean_7").alias("spatial_mean_7")
     )
     return days.join(spatial, ["region", "date"], "left")

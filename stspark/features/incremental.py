@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -79,12 +79,11 @@ def daily_around(window: Window, region_day: DataFrame, touched: Sequence[date],
     return daily.unionByName(starts.join(daily, ["region", "date"], "left_anti"), allowMissingColumns=True)
 
 
-def as_it_stands(region_day: DataFrame, regions: DataFrame, opening: Sequence[str] = ()) -> Known:
-    """What region_day and regions hold now; opening: regions that need no day yet."""
+def as_it_stands(region_day: DataFrame, regions: Collection[str], opening: Sequence[str] = ()) -> Known:
+    """What region_day holds now, and the names of all regions; opening: regions that need no day yet."""
     spans = region_day.groupBy("region").agg(F.min("date").alias("first"), F.max("date").alias("last")).collect()
-    named = frozenset(row["region"] for row in regions.select("region").collect())
     starts = {row["region"]: row["first"] for row in spans}
-    return Known(starts, named - (set(opening) - set(starts)), max(row["last"] for row in spans))
+    return Known(starts, frozenset(regions) - (set(opening) - set(starts)), max(row["last"] for row in spans))
 
 
 def days_by_region(daily: DataFrame) -> dict[str, set[date]]:

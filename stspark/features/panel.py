@@ -24,23 +24,25 @@ def daily_totals(events: DataFrame, target: Target) -> DataFrame:
     """region, date, target, orders, users, views, units, price from events.
 
     Units and amount count only the configured event types; users count every event.
-    Orders are distinct order ids of type `order` (rows, where there are no ids). Sums are rounded to millionths, so
+    Orders are distinct order ids of type `order`, and rows of it without one. Sums are rounded to millionths, so
     that the order in which tasks add up does not show.
     """
     counted = F.col("event_type").isin(list(target.event_types))
     bought = F.col("event_type") == "order"
-    order_id, paid = F.coalesce("order_id", "event_id"), F.when(bought, F.col("amount"))
-    ids = {"orders": F.when(bought, order_id), "users": F.col("user_id")}
+    paid = F.when(bought, F.col("amount"))
+    ids = {"named_orders": F.when(bought, F.col("order_id")), "users": F.col("user_id")}
     counts = distinct.count_distinct_ids(events, ("region", "date"), ids)
     sums = events.groupBy("region", "date").agg(
         F.count_if(F.col("event_type") == "view").alias("views"),
         F.round(F.coalesce(F.sum(F.when(counted, F.col("quantity"))), F.lit(0.0)), 6).alias("units"),
         F.round(F.coalesce(F.sum(F.when(counted, F.col("amount"))), F.lit(0.0)), 6).alias("amount"),
         F.count_if(counted).alias("events"),
+        F.count_if(bought & F.col("order_id").isNull()).alias("nameless_orders"),
         F.round(F.try_divide(F.sum(paid), F.sum(F.when(paid.isNotNull(), F.col("quantity")))), 6).alias("price"),
     )
     daily = sums.withColumn(distinct.GROUP, distinct.group_of(("region", "date"))).join(counts, distinct.GROUP)
-    return daily.select(
+    orders = F.col("named_orders") + F.col("nameless_orders")
+    return daily.withColumn("orders", orders).select(
         "region", "date", "orders", "users", "views", "units", "price",
         F.col(target.measure).cast("double").alias("target"),
     )  # fmt: skip

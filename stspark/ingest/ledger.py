@@ -44,11 +44,12 @@ def read_ledger(store: Store, version: int | None = None) -> list[Entry]:
     if not store.exists("ingested_files"):
         return []
     columns = ("source_file", "content_hash", "cleaned_by", "ingest_id", "repeats")
-    ledger = store.read("ingested_files") if version is None else store.at("ingested_files", version)
-    if "cleaned_by" not in ledger.columns:  # of an older version, which did not say how: all is cleaned anew
+    rows = store.rows("ingested_files", columns, version=version).sort_by("source_file")
+    if "cleaned_by" not in rows.column_names:  # of an older version, which did not say how: all is cleaned anew
         return []
-    rows = sorted(ledger.select(*columns).collect())  # one query; Spark's own order would take two more
-    return [Entry(row[0], row[1], row[2], row[3], frozenset((row[4] or "").split("\n")) - {""}) for row in rows]
+    return [
+        Entry(**row | {"repeats": frozenset((row["repeats"] or "").split("\n")) - {""}}) for row in rows.to_pylist()
+    ]
 
 
 def plan(files: Sequence[InputFile], entries: Sequence[Entry], cleaning: str, *, again: bool = False) -> Plan:
