@@ -35,16 +35,16 @@ def main(job: Job) -> None:
         rows = store.read(table)
         basis = changes.present(store, table, recipe.features(settings))
         whole = job.full or settings.regions.weights.kind == "correlation"  # such weights change with every day
-        before = None if whole else changes.of_region_day(store)
+        before = None if whole else changes.of_tables(store)
         touched = None
         if before is not None and before.recipe == basis.recipe:
-            touched = changes.touched_days(store, table, before)
+            touched = changes.touched_days(store, table, before, basis)
         known = None if touched is None else update(job, rows, touched, basis, keep)
         if known is None:
             build_all(job, rows, basis, keep)
             known = as_it_stands(job)
         recent = store.rows("region_day", ("date", "target"), since=known.last - edge.COMPARED)
-        doubtful = edge.doubtful_edge(edge.daily_sums(recent.to_pandas()))
+        doubtful = edge.doubtful_edge(edge.daily_sums(recent))
     job.summary["regions"] = f"{len(known.regions):,}, {min(known.starts.values())} to {known.last}"
     job.summary |= {"edge": str(doubtful)} if doubtful else {}
 
@@ -58,17 +58,17 @@ def build_all(job: Job, rows: DataFrame, basis: changes.Basis, keep: Kept) -> No
     job.summary |= {"stray days": stray.explain(astray, span)} if astray else {}
     daily = daily.where(F.col("date").between(*span))
     regions = build.build_regions(daily, settings)
-    listed = spark.createDataFrame(regions, REGIONS.schema())
+    listed, note = spark.createDataFrame(regions, REGIONS.schema()), basis.note()
     as_of = min(job.asked_as_of or span[1], span[1])
     at_once(
         spark,
-        lambda: store.replace("regions", listed),
-        lambda: store.replace("region_edges", build.build_edges(spark, regions, daily, as_of, settings)),
-        lambda: store.replace("calendar", build.build_calendar(spark, regions, panel, span, settings)),
+        lambda: store.replace("regions", listed, note=note),
+        lambda: store.replace("region_edges", build.build_edges(spark, regions, daily, as_of, settings), note=note),
+        lambda: store.replace("calendar", build.build_calendar(spark, regions, panel, span, settings), note=note),
     )
     days = keep(build.clean_days(daily, store.read("calendar"), span, settings))
     days = history.add_features(days, store.read("region_edges"), parents(spark, regions))
-    store.replace("region_day", covariates.add_past_only(days, panel, settings), note=basis.note())
+    store.replace("region_day", covariates.add_past_only(days, panel, settings), note=note)
 
 
 def parents(spark: SparkSession, regions: pd.DataFrame) -> DataFrame | None:
@@ -98,7 +98,7 @@ def update(
         return None
     log.info("features: %d days changed, %s to %s are built anew", len(touched), window.first, window.last)
     span = (min(known.starts.values()), window.end)
-    regions = store.rows("regions", REGIONS.column_names).to_pandas()
+    regions = store.rows("regions", ("region", "country", "subdivision", "parent")).to_pandas()
     new = F.col("date") >= F.lit(window.first)
     ahead = store.tables["calendar"].select(build.build_calendar(spark, regions, panel, span, settings)).where(new)
     around = store.read("calendar").where(~new & (F.col("date") >= F.lit(window.context))).unionByName(ahead)
@@ -107,9 +107,9 @@ def update(
     days = days.where(F.col("date") >= F.lit(window.first - history.LONGEST))
     days = history.add_features(days, store.read("region_edges"), parents(spark, regions))
     days = keep(covariates.add_past_only(days.where(new), panel, settings))
-    at_once(spark, days.count, lambda: store.replace("calendar", ahead, f"date >= '{window.first}'"))
-    where = f"date between '{window.first}' and '{window.last}'"
-    store.replace("region_day", days, where, note=basis.note())
+    note = basis.note()
+    at_once(spark, days.count, lambda: store.replace("calendar", ahead, f"date >= '{window.first}'", note))
+    store.replace("region_day", days, f"date between '{window.first}' and '{window.last}'", note)
     return replace(known, last=window.end)
 
 

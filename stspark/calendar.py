@@ -149,7 +149,7 @@ def holiday_rows(places: Sequence[str], years: Sequence[int]) -> list[tuple[str,
 def placed(regions: pd.DataFrame) -> pd.DataFrame:
     """region, country and place: country-subdivision, or the country alone; null where none is known."""
     whole = regions["country"].astype("object").str.cat(regions["subdivision"].astype("object"), sep="-")
-    return regions[["region", "country"]].assign(place=whole.fillna(regions["country"]))
+    return regions[["region", "country"]].assign(place=whole.where(whole.notna(), regions["country"]))
 
 
 def region_dates(spark: SparkSession, placed: pd.DataFrame, first: date, last: date) -> DataFrame:

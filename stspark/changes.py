@@ -1,4 +1,4 @@
-"""What region_day was made from, noted in its own commit, and which days' rows have changed since."""
+"""What the region-by-day tables were made from, noted in their commits, and which days' rows have changed since."""
 
 from __future__ import annotations
 
@@ -35,9 +35,21 @@ def present(store: Store, table: str, recipe: str) -> Basis:
     return Basis(recipe, store.version(table), store.version("ingested_files"))
 
 
-def of_region_day(store: Store) -> Basis | None:
-    """What region_day was made from; None where it is not there or does not say."""
-    for note in store.notes("region_day"):
+def of_tables(store: Store) -> Basis | None:
+    """What region_day was made from; None where it does not say, or where the tables beside it say otherwise.
+
+    They do after a build that ended between its commits: regions and region_edges are as its recipe wants them, the
+    calendar, which grows with the rows, as its whole basis. A table that never had a row has no commit to say it in.
+    """
+    found = _noted(store, "region_day")
+    if found is None or _noted(store, "calendar") != found:
+        return None
+    beside = [_noted(store, name) for name in ("regions", "region_edges")]
+    return found if all(other is None or other.recipe == found.recipe for other in beside) else None
+
+
+def _noted(store: Store, name: str) -> Basis | None:
+    for note in store.notes(name):
         try:
             return Basis(**json.loads(note)["basis"])
         except (ValueError, KeyError, TypeError):
@@ -45,20 +57,16 @@ def of_region_day(store: Store) -> Basis | None:
     return None
 
 
-def touched_days(store: Store, table: str, before: Basis) -> list[date] | None:
-    """Days on which rows came or went since `before`; None where that cannot be told any more."""
+def touched_days(store: Store, table: str, before: Basis, now: Basis) -> list[date] | None:
+    """Days on which rows came or went between two bases; None where that cannot be told any more."""
     days: set[date] = set()
     try:
-        now, then = ledger.read_ledger(store), ledger.read_ledger(store, before.ledger)
-        ids = ledger.changed(now, then)
-        asked = [
-            store.at(table, version).where(F.col("ingest_id").isin(sorted(theirs))).select("date").distinct()
-            for version, entries in ((store.version(table), now), (before.rows, then))
-            if (theirs := ids & {entry.ingest_id for entry in entries})
-        ]
-        for rows in at_once(store.spark, *(frame.collect for frame in asked)):
-            days |= {row[0] for row in rows}
+        ids = ledger.changed(*(ledger.read_ledger(store, basis.ledger) for basis in (now, before)))
+        rows = [store.at(table, basis.rows) for basis in (now, before)] if ids else []
+        of_ids = [frame.where(F.col("ingest_id").isin(sorted(ids))).select("date").distinct() for frame in rows]
+        for found in at_once(store.spark, *(frame.collect for frame in of_ids)):
+            days |= {row[0] for row in found}
     except (PySparkException, Gone) as error:
-        log.info("features: what region_day was made from cannot be read any more (%s)", type(error).__name__)
+        log.info("features: what region_day was made from cannot be read any more (%s)", str(error).split("\n")[0])
         return None
     return sorted(days)

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import deltalake
 import pyarrow as pa
-import pyarrow.compute as pc
 from delta.exceptions.captured import (
     ConcurrentAppendException,
     ConcurrentDeleteDeleteException,
@@ -43,6 +42,8 @@ CONFLICTS = (
 )
 UNFINISHED = "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION"
 """What Delta says of a folder into which another writer's first commit is still to come."""
+PLAIN = 1
+"""Reader version of tables that have neither deletion vectors nor column mapping nor anything else to be understood."""
 TRIES = 5
 T = TypeVar("T")
 
@@ -76,12 +77,7 @@ class Store:
         Raises InputError where no job has made it yet. Without the pinned version Spark would compute a cached frame
         anew, from the changed table, after a write to a table that it was made from.
         """
-        if not self.exists(name):
-            raise InputError(
-                f"table {name} in {self.home}",
-                "does not exist",
-                f"run jobs/{MAKERS[name]}.py or jobs/pipeline.py first",
-            )
+        self._require(name)
         self.versions_read[name] = self.version(name)
         frame, declared = self.at(name, self.versions_read[name]), self.tables[name].column_names
         return frame.select(*(f"`{c}`" for c in frame.columns if c in declared))
@@ -95,16 +91,33 @@ class Store:
     ) -> pa.Table:
         """Columns of a table that has few rows, or few from the date `since` on, on the driver: no Spark job.
 
-        A column that is not there is left out. Raises Gone where the version can no longer be read.
+        A column that is not there is left out. Raises InputError where no job has made the table yet, Gone where the
+        version can no longer be read.
         """
-        where = None if since is None else pc.field("date") >= since
+        if version is None:
+            self._require(name)
         try:
-            table = deltalake.DeltaTable(self.path(name), version=version).to_pyarrow_dataset()
-            return table.to_table(columns=[c for c in columns if c in table.schema.names], filter=where)
-        except (OSError, deltalake.exceptions.DeltaError) as error:
+            table = deltalake.DeltaTable(self.path(name), version=version)
+            there = [c for c in columns if c in {field.name for field in table.schema().fields}]
+            if table.protocol().min_reader_version > PLAIN:
+                frame = self.at(name, table.version()).select(*there)
+                return (frame if since is None else frame.where(F.col("date") >= F.lit(since))).toArrow()
+            query = f"select {', '.join(there)} from asked" + (f" where date >= date '{since}'" if since else "")
+            found = pa.table(deltalake.QueryBuilder().register("asked", table).execute(query))
+            kinds = (pa.string() if pa.types.is_string_view(f.type) else f.type for f in found.schema)
+            return found.cast(pa.schema(list(zip(found.column_names, kinds, strict=True))))  # Arrow sorts no views
+        except (OSError, pa.ArrowException, deltalake.exceptions.DeltaError) as error:
             if version is None:
                 raise
             raise Gone(f"{name}, version {version}: {error}") from error
+
+    def _require(self, name: str) -> None:
+        if not self.exists(name):
+            raise InputError(
+                f"table {name} in {self.home}",
+                "does not exist",
+                f"run jobs/{MAKERS[name]}.py or jobs/pipeline.py first",
+            )
 
     def notes(self, name: str) -> Iterator[str]:
         """What writers noted in the table's commits, newest first."""

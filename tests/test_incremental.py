@@ -12,6 +12,7 @@ import pytest
 import yaml
 from conftest import run_job
 
+from stspark.changes import Basis
 from stspark.features.incremental import Known, Window, reached
 from stspark.ingest import ledger
 from stspark.ingest.files import InputFile
@@ -156,6 +157,7 @@ COMPARED = {
     "events_rejected": ["reason", "column", "raw_text", "source_file", "ingest_id"],
     "ingested_files": None,
     "regions": None,
+    "region_edges": None,
     "calendar": None,
     "region_day": None,
 }
@@ -185,6 +187,8 @@ def shop_files(rng: np.random.Generator) -> dict[str, list[str]]:
 class Shop:
     """A folder of daily files with its config; `arrive` runs ingest and features."""
 
+    header = HEADER
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "events").mkdir(parents=True)
@@ -201,7 +205,7 @@ class Shop:
 
     def arrive(self, files: dict[str, Sequence[str]], *options: str) -> str:
         for name, rows in files.items():
-            (self.folder / "events" / name).write_text("\n".join([HEADER, *rows, ""]), encoding="utf-8")
+            (self.folder / "events" / name).write_text("\n".join([self.header, *rows, ""]), encoding="utf-8")
         told = ""
         for job in ("ingest", "features"):
             ran = run_job(job, "--config", str(self.folder / "shop.yaml"), *options)
@@ -251,3 +255,64 @@ def test_an_id_that_a_file_takes_from_a_later_one_leaves_the_day_of_the_later_on
     one, other = (shop.table(spark, "region_day")[["date", "target"]] for shop in (grown, once))
     assert float(other["target"][20]) == 5.0
     pd.testing.assert_frame_equal(one, other)
+
+
+# A panel with all that a day depends on -----------------------------------------------------------
+
+PANEL_TABLES = ("regions", "region_edges", "calendar", "region_day")
+
+
+class Panel(Shop):
+    """A folder of panel files of four regions of two parents, with what is known ahead and what is not."""
+
+    header = "day,where,sold,rain"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        places = [("a", "x"), ("b", "x"), ("c", "y"), ("d", "")]
+        rows = [f"{region},0,{k},GB,{parent}" for k, (region, parent) in enumerate(places)]
+        (folder / "regions.csv").write_text("\n".join(["region,lat,lng,country,parent", *rows, ""]), encoding="utf-8")
+        known = [f"{day(k)},{region},{k % 3}" for k in range(DAYS + 20) for region in "abcd"]
+        (folder / "promo.csv").write_text("\n".join(["day,where,promo", *known, ""]), encoding="utf-8")
+        config = {
+            "dataset": "shop", "target": {"name": "sales"}, "models": [{"name": "seasonal_naive"}],
+            "source": {"kind": "panel", "path": str(folder / "events"),
+                       "columns": {"date": "day", "region": "where", "target": "sold"}},
+            "regions": {"file": str(folder / "regions.csv"), "neighbours": 2},
+            "calendar": {"shopping_events": None}, "panel": {"noise_filter": True}, "time": {"horizon": 7},
+            "covariates": [{"name": "promo", "known": "future", "file": str(folder / "promo.csv")},
+                           {"name": "rain", "known": "past", "column": "rain"}],
+            "warehouse": str(folder / "warehouse"), "reports": str(folder / "reports"),
+        }  # fmt: skip
+        (folder / "shop.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
+def panel_rows(rng: np.random.Generator, days: Sequence[int]) -> list[str]:
+    return [
+        f"{day(k)},{region},{rng.integers(1, 50)},{rng.integers(9)}"
+        for k in days for region in "abcd" if k == 0 or rng.random() < 0.9
+    ]  # fmt: skip
+
+
+def test_a_panels_new_and_late_days_leave_the_tables_of_one_full_build(spark, tmp_path):
+    rng = np.random.default_rng(3)
+    files = {"0.csv": panel_rows(rng, [k for k in range(DAYS - 1) if k != 30]),
+             "1.csv": panel_rows(rng, [DAYS - 1]), "2.csv": panel_rows(rng, [30])}  # fmt: skip
+    grown, once = Panel(tmp_path / "grown"), Panel(tmp_path / "once")
+    told = [grown.arrive({name: rows}) for name, rows in files.items()]
+    assert ["are built anew" in text for text in told] == [False, True, True], told
+    once.arrive(files, "--full")
+    same_tables(spark, grown, once)
+    # A build that died after the calendar's commit, from rows that are no longer those of the folder.
+    path = str(grown.folder / "warehouse/shop/calendar")
+    short = spark.read.format("delta").load(path).where("date < '2024-02-01'")
+    other = Basis("another recipe", 0, 0).note()
+    short.write.format("delta").mode("overwrite").option("userMetadata", other).save(path)
+    assert run_job("features", "--config", str(grown.folder / "shop.yaml")).code == 0
+    same_tables(spark, grown, once)
+
+
+def same_tables(spark, one: Shop, other: Shop) -> None:
+    for name in PANEL_TABLES:
+        pair = [shop.table(spark, name) for shop in (one, other)]
+        pd.testing.assert_frame_equal(*pair, check_exact=True, obj=name)

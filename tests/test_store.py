@@ -11,11 +11,12 @@ import pandas as pd
 import pyarrow.compute as pc
 import pytest
 from conftest import ROOT
+from pyspark.sql import functions as F
 
 from stspark.config_file import load_settings
 from stspark.errors import InputError
 from stspark.settings import Covariate, Settings
-from stspark.store import Store, latest_queries
+from stspark.store import Gone, Store, latest_queries
 from stspark.tables import for_settings
 
 NASTY = (
@@ -29,6 +30,7 @@ NASTY = (
     "  spaced  ",
     "NULL",
 )
+DAYS = [date(2024, 1, day) for day in (1, 2, 3)]
 TABLES = (
     "ingested_files", "events", "events_rejected", "regions", "region_edges", "calendar", "region_day", "backtests",
     "models", "forecasts", "metrics", "runs",
@@ -121,6 +123,36 @@ def test_a_key_is_never_null(spark, store):
     rows = spark.createDataFrame([(None, "b")], "region string, neighbour string")
     with pytest.raises(Exception, match=r"(?i)not.null"):
         store.replace("region_edges", rows)
+
+
+def test_few_rows_are_read_without_a_job(spark, store):
+    rows = spark.createDataFrame([("a", day, 1.0) for day in DAYS], "region string, date date, target double")
+    store.replace("region_day", rows)
+    assert store.rows("region_day", ("region", "date", "absent"), since=DAYS[1]).to_pydict() == {
+        "region": ["a", "a"], "date": DAYS[1:],
+    }  # fmt: skip
+    assert store.rows("region_day", ("target",), since=date(2030, 1, 1)).num_rows == 0
+    with pytest.raises(InputError, match=r"table calendar .* does not exist"):
+        store.rows("calendar", ("date",))
+
+
+def test_few_rows_of_a_table_that_delta_rs_does_not_understand_are_read_by_spark(spark, store):
+    store.replace("region_edges", edges(spark, ("a", "b", 0.5), ("a", "c", 0.5)))
+    spark.sql(
+        f"alter table delta.`{store.path('region_edges')}` set tblproperties (delta.enableDeletionVectors = true)"
+    )
+    store.delete("region_edges", F.col("neighbour") == "c")
+    assert store.rows("region_edges", ("neighbour", "weight")).to_pylist() == [{"neighbour": "b", "weight": 0.5}]
+
+
+def test_rows_of_a_version_that_was_purged_are_gone(spark, store):
+    for neighbour in "bc":
+        store.replace("region_edges", edges(spark, ("a", neighbour, 1.0)))
+    then = store.version("region_edges") - 1
+    assert store.rows("region_edges", ("neighbour",), version=then)["neighbour"].to_pylist() == ["b"]
+    store.purge()
+    with pytest.raises(Gone, match="region_edges, version"):
+        store.rows("region_edges", ("neighbour",), version=then)
 
 
 def run_row(spark, run_id, status, as_of=date(2024, 1, 1), started=None, **more):

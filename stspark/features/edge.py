@@ -7,6 +7,8 @@ from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 WEEKS = 8
 """A day is compared with the same weekday of this many weeks before."""
@@ -36,13 +38,15 @@ class Edge:
         )
 
 
-def daily_sums(days: pd.DataFrame) -> pd.Series:
+def daily_sums(days: pa.Table) -> pd.Series:
     """Target of all regions together by date: a number a day, gapless, NaN where nothing is known.
 
     days: date, target.
     """
-    totals = days.groupby(pd.to_datetime(days["date"]))["target"].sum(min_count=1)
-    return totals.asfreq("D")
+    known = pc.ScalarAggregateOptions(min_count=1)
+    sums = days.group_by("date").aggregate([("target", "sum", known)]).to_pandas()
+    totals = pd.Series(sums["target_sum"].to_numpy(dtype=float), index=pd.to_datetime(sums["date"]))
+    return totals.sort_index().asfreq("D")
 
 
 def doubtful_edge(totals: pd.Series) -> Edge | None:
