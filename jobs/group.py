@@ -13,8 +13,11 @@ from stspark.region_groups import group_regions
 
 def main(job: Job) -> None:
     run = job.open_run()
+    own = f"run_id = '{run.run_id}'"
     with job.step("group"):
-        job.store.replace("region_groups", group_regions(job, run), f"run_id = '{run.run_id}'")
+        job.store.replace("region_groups", group_regions(job, run), own)
+    sizes = job.store.read("region_groups").where(own).groupBy("group_number").count().orderBy("group_number").collect()
+    job.summary["groups"] = f"{len(sizes)}, of {', '.join(str(row['count']) for row in sizes)} regions"
 
 
 if __name__ == "__main__":
