@@ -103,6 +103,7 @@ def _settings() -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.python.unix.domain.socket.enabled": str(os.name == "posix").lower(),
         **(LOCAL if local else {}),
+        **({"spark.python.daemon.module": "stspark.daemon"} if local and package_root().suffix != ".whl" else {}),
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
         "spark.sql.requireAllClusterKeysForCoPartition": "false",  # what lies by region is joined by day where it lies
