@@ -60,6 +60,11 @@ class Ingest:
     file_counts: DataFrame
     account: account.Account
 
+    def release(self) -> None:
+        """Forget the rows: a stream goes on in the same session."""
+        self.file_counts.unpersist()
+        self.classified.unpersist()
+
     def kept_elsewhere(self) -> set[str]:
         """Files of earlier ingests that hold a row of which a file that comes before them by name has one too."""
         rows = self.classified.where(F.col(clean.FIRST_IN) > F.col(FILE)).select(clean.FIRST_IN).distinct()

@@ -49,7 +49,7 @@ def take_in(
         if wider == plan:
             break
         log.info("ingest: %d files read again, since a new one comes before them", len(wider.read) - len(plan.read))
-        ingest.classified.unpersist()
+        ingest.release()
         plan = wider
     _write(store, settings, plan, ingest)
     return len(plan.read)
@@ -88,4 +88,4 @@ def _write(store: Store, settings: Settings, plan: ledger.Plan, ingest: Ingest |
         lambda: store.replace("events_rejected", account.to_rejected(ingest.classified, hidden, key), mine),
     )
     store.replace("ingested_files", ingest.file_counts, mine)
-    ingest.classified.unpersist()
+    ingest.release()
