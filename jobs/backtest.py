@@ -87,7 +87,7 @@ def _there(job: Job, run: Run) -> DataFrame:
 
 
 def _cutoffs(rows: DataFrame) -> list[date]:
-    return [row[0] for row in rows.select("cutoff").distinct().toLocalIterator()]
+    return [row[0] for row in rows.select("cutoff").distinct().collect()]
 
 
 if __name__ == "__main__":

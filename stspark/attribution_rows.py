@@ -38,7 +38,7 @@ def trained_networks(job: Job, run: Run) -> dict[str, str]:
     """Folder of checkpoints of each network that the run has trained; InputError where there is none."""
     models = job.store.read("models").where((F.col("run_id") == run.run_id) & (F.col("status") == "ok"))
     chosen = models.where(F.col("model").isin(*NETWORKS)).select("model", "artefact").orderBy("model")
-    found = {row["model"]: row["artefact"] for row in chosen.toLocalIterator()}
+    found = {row["model"]: row["artefact"] for row in chosen.collect()}
     if not found:
         fix = f"add one of {', '.join(NETWORKS)} to models and run jobs/train.py with the same config and --as-of"
         raise InputError(f"run {run.run_id}", "has no trained network", fix)

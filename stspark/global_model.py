@@ -60,7 +60,7 @@ def train_globals(job: Job, run: Run, frame: DataFrame, naive: DataFrame) -> lis
     settings = job.settings
     if not settings.global_models:
         return []
-    cutoffs = sorted(row[0] for row in naive.select("cutoff").distinct().toLocalIterator())
+    cutoffs = sorted(row[0] for row in naive.select("cutoff").distinct().collect())
     write_panel(job, run, frame, snapshot_folder(job, run))
     trained = [_train_network(job, run, model, naive, cutoffs) for model in settings.networks]
     if settings.panel_models:
@@ -129,7 +129,7 @@ def _fitted_panels(job: Job, run: Run, cutoffs: Sequence[date]) -> tuple[DataFra
     task = boosting.fitted_before(job.spark, _panel_task(job, run, cutoffs), job.settings.training.processes)
     rows = staged(job, "panel_models", panel_models.fit_panels(job.spark, task))
     models = panel_models.model_rows(rows)
-    for bad in models.where("status != 'ok'").select("model", "status", "error").toLocalIterator():
+    for bad in models.where("status != 'ok'").select("model", "status", "error").collect():
         log.warning("%s: %s: %s", *bad)
     return rows, models
 

@@ -68,10 +68,10 @@ def resolve_as_of(store: Store, asked: date | None, settings: Settings) -> date:
 
 def identify(store: Store, settings: Settings, as_of: date) -> Run:
     """The run for these settings and the data in the tables."""
-    hashes = [row[0] for row in store.read("ingested_files").select("content_hash").distinct().toLocalIterator()]
+    hashes = [row[0] for row in store.read("ingested_files").select("content_hash").distinct().collect()]
     files = [*(path for _, path in sorted(settings.input_files().items())), *settings.pretrained]
     side_files = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    forgotten = [row[0] for row in store.read("forgotten").toLocalIterator()] if store.exists("forgotten") else []
+    forgotten = [row[0] for row in store.read("forgotten").collect()] if store.exists("forgotten") else []
     version = data_version([*hashes, *side_files, *forgotten])
     fingerprint = settings.fingerprint()
     text = f"{settings.dataset} {fingerprint} {as_of} {version} {__version__}"

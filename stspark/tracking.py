@@ -85,7 +85,7 @@ def _metrics(job: Job, run: Run) -> dict[str, float]:
         & (F.col("region") == ALL_REGIONS)
         & (F.col("horizon") == 0)
     )
-    measured = {f"{row['model']}.{row['metric']}": row["value"] for row in rows.toLocalIterator()}
+    measured = {f"{row['model']}.{row['metric']}": row["value"] for row in rows.collect()}
     return measured | {f"seconds.{step}": value for step, value in job.seconds.items()}
 
 

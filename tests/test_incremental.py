@@ -250,11 +250,19 @@ def test_an_id_that_a_file_takes_from_a_later_one_leaves_the_day_of_the_later_on
     files = {"b.csv": [*(row(f"b{k}", k) for k in range(30)), row("7", 20)], "a.csv": [row("7", 25)]}
     grown, once = Shop(tmp_path / "grown"), Shop(tmp_path / "once")
     grown.arrive({"b.csv": files["b.csv"]})
+    kept = held(spark)
     grown.arrive({"a.csv": files["a.csv"]})
+    assert held(spark) <= kept  # a stream goes on in the same session
     once.arrive(files)
     one, other = (shop.table(spark, "region_day")[["date", "target"]] for shop in (grown, once))
     assert float(other["target"][20]) == 5.0
     pd.testing.assert_frame_equal(one, other)
+
+
+def held(spark) -> set[int]:
+    """Frames that the session keeps, Delta's own apart."""
+    rdds = spark.sparkContext._jsc.getPersistentRDDs()
+    return {number for number, rdd in rdds.items() if not rdd.name().startswith("Delta Table State")}
 
 
 # A panel with all that a day depends on -----------------------------------------------------------

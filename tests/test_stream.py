@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from conftest import ROOT
 
 from stspark.errors import InputError
 from stspark.ingest.stream import checkpoint, on_new_files
@@ -59,3 +60,9 @@ def test_the_same_query_runs_without_end(spark, tmp_path, source):
 def test_another_folder_is_another_stream(source):
     other = source.model_copy(update={"path": "elsewhere"})
     assert checkpoint("home", source) == checkpoint("home", source) != checkpoint("home", other)
+
+
+def test_nothing_is_read_in_a_way_that_spark_never_lets_go():
+    """After toLocalIterator Spark keeps the plan and what it broadcast: 25 MB a batch of a stream, until it dies."""
+    code = [path for folder in ("stspark", "jobs") for path in (ROOT / folder).rglob("*.py")]
+    assert [path.name for path in code if "toLocalIterator" in path.read_text(encoding="utf-8")] == []

@@ -84,8 +84,8 @@ def finish_regions(rows: DataFrame, settings: Settings, models: Sequence[str], f
     """
     plan = ensemble_plan(settings)
     order = (NAIVE, *sorted(set(models) - {NAIVE}))
-    cutoffs = tuple(sorted(row[0] for row in rows.select("cutoff").distinct().toLocalIterator()))
-    horizons = tuple(sorted(row[0] for row in rows.select("horizon").distinct().toLocalIterator()))
+    cutoffs = tuple(sorted(row[0] for row in rows.select("cutoff").distinct().collect()))
+    horizons = tuple(sorted(row[0] for row in rows.select("horizon").distinct().collect()))
     axes = Axes(cutoffs, horizons, order, settings.quantiles)
     picked = rows.select("region").distinct().orderBy(F.xxhash64("region"), "region").limit(SAMPLE)
     sample = rows.join(F.broadcast(picked), "region").toPandas()

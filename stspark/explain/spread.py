@@ -82,4 +82,4 @@ def describe(explanations: DataFrame, run_id: str) -> str:
     """Line for the summary: of which parts the forecasts of all regions and days consist."""
     rows = explanations.where(F.col("run_id") == run_id)
     size = rows.groupBy("component").agg(F.sum("value").alias("value")).orderBy(F.desc(F.abs("value"))).limit(6)
-    return ", ".join(f"{row['component']} {row['value']:,.0f}" for row in size.toLocalIterator())
+    return ", ".join(f"{row['component']} {row['value']:,.0f}" for row in size.collect())

@@ -57,7 +57,7 @@ def with_actuals(forecasts: DataFrame, region_day: DataFrame, scale: DataFrame) 
 def describe_models(models: DataFrame, run_id: str) -> str:
     """Line for the summary: how many fits ended how."""
     counts = models.where(F.col("run_id") == run_id).groupBy("status").count().orderBy("status")
-    return ", ".join(f"{row['count']:,} {row['status']}" for row in counts.toLocalIterator())
+    return ", ".join(f"{row['count']:,} {row['status']}" for row in counts.collect())
 
 
 def describe_forecasts(forecasts: DataFrame, run_id: str) -> str:
@@ -97,7 +97,7 @@ def describe_errors(metrics: DataFrame, run_id: str) -> str:
         & F.col("model").isin(CHAMPION, NAIVE)
         & F.col("metric").isin("wape", "coverage_80")
     )
-    value = {(row["model"], row["metric"]): row["value"] for row in chosen.toLocalIterator()}
+    value = {(row["model"], row["metric"]): row["value"] for row in chosen.collect()}
     ours, naive = value.get((CHAMPION, "wape")), value.get((NAIVE, "wape"))
     if ours is None or naive is None:
         return "no back-test day was observed"

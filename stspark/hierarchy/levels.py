@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def read_tree(regions: DataFrame, forecasts: DataFrame, parents: Mapping[str, str]) -> Tree:
     """The tree of the regions that have forecasts; `parents` adds to the regions' own and goes before it."""
     have = regions.join(forecasts.select("region").distinct(), "region", "left_semi").select("region", "parent")
-    own = {row["region"]: parents.get(row["region"], row["parent"]) for row in have.toLocalIterator()}
+    own = {row["region"]: parents.get(row["region"], row["parent"]) for row in have.collect()}
     return build_tree(own, {node: parent for node, parent in parents.items() if node not in own})
 
 
@@ -137,7 +137,7 @@ def output_schema(quantiles: Sequence[float]) -> StructType:
 def cutoffs_of(backtests: DataFrame, run_id: str) -> list[date]:
     """The cutoffs that a run was back-tested from (those of an earlier run, where it took that run's models)."""
     rows = backtests.where(F.col("run_id") == run_id).select("cutoff").distinct()
-    return sorted(row[0] for row in rows.toLocalIterator())
+    return sorted(row[0] for row in rows.collect())
 
 
 def of_run(rows: DataFrame, run: Run) -> DataFrame:

@@ -68,7 +68,7 @@ class Ingest:
     def kept_elsewhere(self) -> set[str]:
         """Files of earlier ingests that hold a row of which a file that comes before them by name has one too."""
         rows = self.classified.where(F.col(clean.FIRST_IN) > F.col(FILE)).select(clean.FIRST_IN).distinct()
-        return {row[0] for row in rows.toLocalIterator()}
+        return {row[0] for row in rows.collect()}
 
 
 def classify(

@@ -57,7 +57,7 @@ def take_in(
 
 def how_to_clean(store: Store, settings: Settings, key: str) -> Cleaning:
     """The config's rules, and who is not to be kept."""
-    rows = store.read("forgotten").orderBy("user_digest").toLocalIterator() if store.exists("forgotten") else ()
+    rows = store.read("forgotten").orderBy("user_digest").collect() if store.exists("forgotten") else ()
     return Cleaning(recipe.cleaning(settings, key), key, tuple(row["user_digest"] for row in rows))
 
 
@@ -78,7 +78,7 @@ def _write(store: Store, settings: Settings, plan: ledger.Plan, ingest: Ingest |
         for table in (kind.table, "events_rejected"):
             store.delete(table, F.col("ingest_id").isin(gone))
         return
-    new = [row[0] for row in ingest.file_counts.select("ingest_id").toLocalIterator()]
+    new = [row[0] for row in ingest.file_counts.select("ingest_id").collect()]
     mine = "ingest_id in ({})".format(", ".join(f"'{i}'" for i in sorted({*gone, *new})))
     rows = to_events(ingest.classified, key) if kind.table == "events" else to_panel(ingest.classified)
     hidden = user_columns(plan.read, settings.source)

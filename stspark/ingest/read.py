@@ -156,7 +156,7 @@ def count_lines(spark: SparkSession, source: Source, files: Sequence[InputFile])
 
 def _lines_of_text(spark: SparkSession, files: Sequence[InputFile]) -> Mapping[str, int]:
     lines = spark.read.text([location(f.path) for f in files]).where(F.col("value").rlike(NOT_BLANK))
-    counts = lines.groupBy(_file_name(files).alias("name")).count().toLocalIterator()
+    counts = lines.groupBy(_file_name(files).alias("name")).count().collect()
     headers = {f.name: 1 if f.format == "csv" else 0 for f in files}
     return {row["name"]: row["count"] - headers.get(row["name"], 0) for row in counts}
 

@@ -32,7 +32,7 @@ def write_corpus(
     if settings.source.kind == "events":
         rows = reduce(DataFrame.unionByName, (rows, *sold_series(store, as_of, config.items)))
     kept = rows.select("series").distinct().orderBy(F.xxhash64("series"), "series").limit(config.most)
-    names = tuple(sorted(row[0] for row in kept.toLocalIterator()))
+    names = tuple(sorted(row[0] for row in kept.collect()))
     if not names:
         raise InputError(
             f"table region_day in {store.home}", f"has no observed day up to {as_of}", "choose a later --as-of"
