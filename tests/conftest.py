@@ -49,7 +49,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory):
 
     home = tmp_path_factory.mktemp("spark")
     environment = {
-        "PYSPARK_SUBMIT_ARGS": "--driver-memory 2g pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": "--driver-memory 3g pyspark-shell",
         "PYTHONPATH": str(ROOT / "tests"),  # models of the tests, on the workers
     }
     with pytest.MonkeyPatch.context() as patched:
