@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 
 from stspark import changes, recipe
 from stspark.at_once import at_once
+from stspark.columns import tuples
 from stspark.features import build, covariates, edge, history, incremental, stray
 from stspark.job import Job, run_job
 from stspark.kept import Kept
@@ -74,7 +75,7 @@ def build_all(job: Job, rows: DataFrame, basis: changes.Basis, keep: Kept) -> No
 def parents(spark: SparkSession, regions: pd.DataFrame) -> DataFrame | None:
     """region and parent; None where no region has one."""
     have = regions.loc[regions["parent"].notna(), ["region", "parent"]]
-    return None if have.empty else spark.createDataFrame(have.values.tolist(), "region string, parent string")
+    return None if have.empty else spark.createDataFrame(tuples(have), "region string, parent string")
 
 
 def as_it_stands(job: Job) -> incremental.Known:

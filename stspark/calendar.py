@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stspark import lunar
-from stspark.columns import schema_of
+from stspark.columns import schema_of, tuples
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.settings import Calendar, Closed
 
@@ -155,8 +155,7 @@ def placed(regions: pd.DataFrame) -> pd.DataFrame:
 def region_dates(spark: SparkSession, placed: pd.DataFrame, first: date, last: date) -> DataFrame:
     """region, country, place and date for every day from `first` to `last`."""
     days = spark.range((last - first).days + 1).select(F.date_add(F.lit(first), F.col("id").cast("int")).alias("date"))
-    rows = [tuple(None if pd.isna(value) else value for value in row) for row in placed.itertuples(index=False)]
-    regions = spark.createDataFrame(rows, "region string, country string, place string")
+    regions = spark.createDataFrame(tuples(placed), "region string, country string, place string")
     return regions.crossJoin(F.broadcast(days))
 
 

@@ -1,10 +1,12 @@
-"""Column types by name, without a session; names as Spark SQL takes them."""
+"""Column types by name, without a session; names and rows as Spark takes them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
+import pandas as pd
 from pyspark.sql.types import (
     BooleanType,
     DataType,
@@ -46,3 +48,8 @@ def quoted(name: str) -> str:
 def speaks_of(expression: str, column: str) -> bool:
     """Whether a mapping, a column's name or a SQL expression, has the column in it as a whole word."""
     return re.search(rf"(?i)(?<!\w){re.escape(column)}(?!\w)", expression) is not None
+
+
+def tuples(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """Rows for createDataFrame, None where pandas has no value: in a column of text NaN would become 'nan'."""
+    return [tuple(None if pd.isna(value) else value for value in row) for row in frame.itertuples(index=False)]

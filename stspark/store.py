@@ -103,9 +103,7 @@ class Store:
                 frame = self.at(name, table.version()).select(*there)
                 return (frame if since is None else frame.where(F.col("date") >= F.lit(since))).toArrow()
             query = f"select {', '.join(there)} from asked" + (f" where date >= date '{since}'" if since else "")
-            found = pa.table(deltalake.QueryBuilder().register("asked", table).execute(query))
-            kinds = (pa.string() if pa.types.is_string_view(f.type) else f.type for f in found.schema)
-            return found.cast(pa.schema(list(zip(found.column_names, kinds, strict=True))))  # Arrow sorts no views
+            return pa.table(deltalake.QueryBuilder().register("asked", table).execute(query))
         except (OSError, pa.ArrowException, deltalake.exceptions.DeltaError) as error:
             if version is None:
                 raise
@@ -178,7 +176,7 @@ class Store:
         writer = none.write.format("delta").mode("append").option("mergeSchema", "true")
         _retrying(lambda: writer.save(self.path(table.name)), table.name)
 
-    def _rows(self, name: str, frame: DataFrame) -> DataFrame:
+    def _as_declared(self, name: str, frame: DataFrame) -> DataFrame:
         """The frame in the table's declared columns, and null in those that an older declaration left there."""
         rows = self.tables[name].select(frame)
         if not self.tables[name].lasting:
@@ -189,7 +187,7 @@ class Store:
     def replace(self, name: str, frame: DataFrame, where: str | None = None, note: str | None = None) -> None:
         """Replace the table's rows, or those that satisfy `where`, in one commit: twice is once. It carries `note`."""
         self.create(name)
-        rows = self._rows(name, frame)
+        rows = self._as_declared(name, frame)
 
         def write() -> None:
             writer = rows.write.format("delta").mode("overwrite")
@@ -219,7 +217,7 @@ class Store:
         """Insert or update by the table's keys; columns in `keep` hold their old value where the new is null."""
         self.create(name)
         table = self.tables[name]
-        rows = self._rows(name, frame)
+        rows = self._as_declared(name, frame)
         match = " and ".join(f"old.`{k}` = new.`{k}`" for k in table.keys)
         updates: dict[str, str | Column] = {
             c: f"coalesce(new.`{c}`, old.`{c}`)" if c in keep else f"new.`{c}`" for c in table.column_names

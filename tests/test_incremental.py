@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -234,10 +234,13 @@ def test_random_arrivals_leave_the_tables_of_one_full_build(spark, tmp_path, mon
     told.append(grown.arrive({name: files[name] for name in (*late, replaced)}))
     assert any("are built anew" in text for text in told), told  # not every one was a full build
     once.arrive(files, "--full")
-    for name in COMPARED:
-        pd.testing.assert_frame_equal(
-            grown.table(spark, name), once.table(spark, name), check_exact=True, obj=f"{name} of seed {seed}"
-        )
+    same_tables(spark, grown, once, COMPARED)
+
+
+def same_tables(spark, one: Shop, other: Shop, names: Iterable[str]) -> None:
+    for name in names:
+        pair = [shop.table(spark, name) for shop in (one, other)]
+        pd.testing.assert_frame_equal(*pair, check_exact=True, obj=name)
 
 
 def test_an_id_that_a_file_takes_from_a_later_one_leaves_the_day_of_the_later_ones_row(spark, tmp_path, monkeypatch):
@@ -310,17 +313,11 @@ def test_a_panels_new_and_late_days_leave_the_tables_of_one_full_build(spark, tm
     told = [grown.arrive({name: rows}) for name, rows in files.items()]
     assert ["are built anew" in text for text in told] == [False, True, True], told
     once.arrive(files, "--full")
-    same_tables(spark, grown, once)
+    same_tables(spark, grown, once, PANEL_TABLES)
     # A build that died after the calendar's commit, from rows that are no longer those of the folder.
     path = str(grown.folder / "warehouse/shop/calendar")
     short = spark.read.format("delta").load(path).where("date < '2024-02-01'")
     other = Basis("another recipe", 0, 0).note()
     short.write.format("delta").mode("overwrite").option("userMetadata", other).save(path)
     assert run_job("features", "--config", str(grown.folder / "shop.yaml")).code == 0
-    same_tables(spark, grown, once)
-
-
-def same_tables(spark, one: Shop, other: Shop) -> None:
-    for name in PANEL_TABLES:
-        pair = [shop.table(spark, name) for shop in (one, other)]
-        pd.testing.assert_frame_equal(*pair, check_exact=True, obj=name)
+    same_tables(spark, grown, once, PANEL_TABLES)

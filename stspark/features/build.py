@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from stspark import calendar as days_known
 from stspark import cells, edges
+from stspark.columns import tuples
 from stspark.errors import InputError
 from stspark.features import covariates, learning, panel, stray
 from stspark.features.clean import Rules
@@ -72,8 +73,9 @@ def build_edges(
         until = judged - timedelta(days=plan.step * plan.warm_up)
         like = edges.correlations(daily, settings.time.season, until).toPandas()
     made = edges.build_edges(regions, settings.regions, like)
-    rows = [tuple(None if pd.isna(v) else v for v in row) for row in made.itertuples(index=False)]
-    return spark.createDataFrame(rows, "region string, neighbour string, distance_km double, hops int, weight double")
+    return spark.createDataFrame(
+        tuples(made), "region string, neighbour string, distance_km double, hops int, weight double"
+    )
 
 
 def build_calendar(

@@ -122,7 +122,7 @@ def last_known(value: Floats, step: int) -> Floats:
     newest = np.maximum.accumulate(known.reshape(rows, step))  # up to this day, of those `step` apart
     place = np.concatenate([np.full(step, -1), newest.ravel()])[:n]
     near = (place >= 0) & (np.arange(n) - place <= FILL_DAYS)
-    return np.where(near, value[place], np.nan) if n else value
+    return np.where(near, value[place], np.nan)
 
 
 def closed_weekdays(target: Floats) -> Bools:

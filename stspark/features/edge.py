@@ -31,9 +31,8 @@ class Edge:
 
     def __str__(self) -> str:
         """What it means, in words, for summary and report."""
-        days, are = (
-            ("the last day holds", "is it") if self.days == 1 else (f"the last {self.days} days fall to", "are they")
-        )
+        days = "the last day holds" if self.days == 1 else f"the last {self.days} days fall to"
+        are = "is it" if self.days == 1 else "are they"
         return (
             f"{days} {self.share:.0%} of the usual: {are} complete? If not, set time.end to {self.last_usual} "
             "(models take what is not there for a collapse of demand)"

@@ -44,12 +44,11 @@ def read_ledger(store: Store, version: int | None = None) -> list[Entry]:
     if not store.exists("ingested_files"):
         return []
     columns = ("source_file", "content_hash", "cleaned_by", "ingest_id", "repeats")
-    rows = store.rows("ingested_files", columns, version=version).sort_by("source_file")
+    rows = store.rows("ingested_files", columns, version=version)
     if "cleaned_by" not in rows.column_names:  # of an older version, which did not say how: all is cleaned anew
         return []
-    return [
-        Entry(**row | {"repeats": frozenset((row["repeats"] or "").split("\n")) - {""}}) for row in rows.to_pylist()
-    ]
+    entries = (row | {"repeats": frozenset((row["repeats"] or "").split("\n")) - {""}} for row in rows.to_pylist())
+    return sorted((Entry(**entry) for entry in entries), key=lambda entry: entry.source_file)
 
 
 def plan(files: Sequence[InputFile], entries: Sequence[Entry], cleaning: str, *, again: bool = False) -> Plan:
