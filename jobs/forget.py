@@ -17,6 +17,7 @@ from stspark.errors import InputError
 from stspark.forget import Person, erase, refuse_if_running, search
 from stspark.job import Job, run_job
 from stspark.privacy import user_key
+from stspark.store import Store
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -30,17 +31,29 @@ def main(job: Job) -> None:
     person = Person.of(job.options.user.strip(), user_key(settings.warehouse))
     with job.step("forget"):
         refuse_if_running(store)
+        before = regions_with_days(store)
         events = erase(store, person)
-        if store.exists("region_day"):
-            job.full = True
-            features.main(job)
-        store.purge()
+        try:
+            if store.exists("region_day"):
+                job.full = True
+                features.main(job)
+        finally:  # where no day can be built any more, old versions must not keep the person either
+            store.purge()
+        lost = sorted(before - regions_with_days(store))
         files, found = search([settings.home, f"{settings.reports}/{settings.dataset}"], person)
     if found:
         raise RuntimeError(f"the person is still in {len(found)} of {files} files: {', '.join(found[:5])}")
     job.summary["person"] = f"{events:,} events erased; {files:,} files searched, none holds the person"
+    if lost:
+        job.summary["no event left"] = f"in {', '.join(lost)}: no longer in region_day"
     job.summary["raw files"] = f"out of reach: remove the person from {settings.source.path} too"
     job.summary["models"] = "run jobs/pipeline.py again: forecasts still rest on the days as they were"
+
+
+def regions_with_days(store: Store) -> set[str]:
+    if not store.exists("region_day"):
+        return set()
+    return {row["region"] for row in store.read("region_day").select("region").distinct().collect()}
 
 
 if __name__ == "__main__":

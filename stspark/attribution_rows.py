@@ -36,7 +36,7 @@ def attribute_networks(job: Job, run: Run) -> DataFrame:
 
 def trained_networks(job: Job, run: Run) -> dict[str, str]:
     """Folder of checkpoints of each network that the run has trained; InputError where there is none."""
-    models = job.store.read("models").where((F.col("run_id") == run.run_id) & (F.col("status") == "ok"))
+    models = job.store.read("models").where((F.col("run_id") == run.run_id) & F.col("artefact").isNotNull())
     chosen = models.where(F.col("model").isin(*NETWORKS)).select("model", "artefact").orderBy("model")
     found = {row["model"]: row["artefact"] for row in chosen.collect()}
     if not found:

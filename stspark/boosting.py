@@ -25,7 +25,7 @@ from stspark.models.panel.boosted.sample import origins, seen_from
 from stspark.panel_models import PanelTask
 from stspark.settings import Model
 from stspark.snapshot import load_snapshot, write_atomically
-from stspark.training.launch import SLOT_SECONDS, count_slots
+from stspark.training.launch import SLOT_SECONDS, count_slots, is_local
 
 log = logging.getLogger("stspark")
 
@@ -61,8 +61,7 @@ def fitted_before(spark: SparkSession, task: PanelTask, workers: int) -> PanelTa
 
 def need_slots(spark: SparkSession, workers: int) -> None:
     """Raise EnvironmentMistake where `workers` tasks can never run at once; executors get time to come up."""
-    local = str(spark.sparkContext.master).startswith("local")
-    found = count_slots(spark, workers, 0.0 if local else SLOT_SECONDS)
+    found = count_slots(spark, workers, 0.0 if is_local(spark) else SLOT_SECONDS)
     if found < workers:
         fix = "give the master more slots, set training.processes lower, or switch boosted_trees' distributed off"
         raise EnvironmentMistake("training.processes", f"is {workers}, but there are {found} slots", fix)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from stspark.attribution_rows import trained_networks
+from stspark.errors import InputError
 from stspark.global_model import snapshot_folder
 from stspark.models.deep.autoencoder import AutoencoderConfig, describe
-from stspark.snapshot import load_snapshot, local_path
+from stspark.snapshot import Manifest, load_manifest, load_snapshot, local_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 def group_regions(job: Job, run: Run) -> DataFrame:
     """A row per region that has started by the as-of day, from the run's learning snapshot."""
-    trained_networks(job, run)  # whose snapshot there is
     panel, cutoff, config = str(local_path(snapshot_folder(job, run))), run.as_of, AutoencoderConfig()
+    days = learnt_from(panel).days_until(cutoff)
+    if days < config.days:
+        fix = f"choose an --as-of {config.days - days} days later or more"
+        raise InputError(f"run {run.run_id}", f"has {days} days of history, groups need {config.days}", fix)
 
     def describe_all(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import pandas as pd
@@ -39,4 +42,14 @@ def group_regions(job: Job, run: Run) -> DataFrame:
 
     features = ", ".join(f"feature_{k + 1} double" for k in range(config.features))
     schema = f"region string, group_number int, {features}, restored double"
-    return job.spark.range(1).coalesce(1).mapInPandas(describe_all, schema).withColumn("run_id", F.lit(run.run_id))
+    made = job.spark.range(1).coalesce(1).mapInPandas(describe_all, schema).withColumn("run_id", F.lit(run.run_id))
+    return made.withColumn("restored", F.when(~F.isnan("restored"), F.col("restored")))
+
+
+def learnt_from(panel: str) -> Manifest:
+    """Manifest of the run's snapshot; InputError where it has none."""
+    try:
+        return load_manifest(panel)
+    except InputError as error:
+        fix = "add a network or a panel model to models and run jobs/train.py with the same config and --as-of"
+        raise InputError(panel, "is not there", fix) from error

@@ -61,6 +61,11 @@ def test_a_region_that_has_not_started_has_no_group():
     assert (made.group[[0, 1, 3]] >= 0).all()
 
 
+def test_weeks_that_never_change_have_no_share_restored():
+    flat = two_kinds()
+    assert np.isnan(describe(replace(flat, y=np.full_like(flat.y, 4.0)), AutoencoderConfig(epochs=1)).restored)
+
+
 @pytest.mark.spark
 @pytest.mark.slow
 def test_the_job_groups_every_region_of_a_run(small_run):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from shop_panel import HORIZON, QUANTILES, cutoff_of, shop_panel
 
-from stspark.models.panel.boosted.model import BoostedTrees
+from stspark.models.panel.boosted.model import BoostedTrees, learning_design
 from stspark.models.panel.boosted.rolling import centred_mean, trailing_mean
 from stspark.models.panel.boosted.transform import from_learnt, to_learn
 from stspark.models.panel.order import by_name
@@ -78,6 +78,15 @@ def test_a_history_without_examples_is_refused():
     none = replace(short, observed=np.zeros_like(short.observed))
     with pytest.raises(ValueError, match="no example"):
         SMALL.fit(none.known_on(cutoff_of(short)))
+
+
+def test_a_horizon_of_more_than_a_year_shows_no_later_day(panel):
+    """Last year's day and those around it then lie after the origin."""
+    made = replace(panel, manifest=replace(panel.manifest, horizon=400))
+    later = replace(made, y=made.y.copy())
+    later.y[81:] *= 3.0
+    one, other = (learning_design(each).rows(80) for each in (made, later))
+    np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("options", [{"rows": 0}, {"leaves": 1}, {"columns": 1.5}, {"half_life": -1.0}])

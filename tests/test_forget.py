@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 from conftest import run_job
@@ -15,6 +17,7 @@ ROWS = [
     f"{k},2024-01-{1 + k % 20:02d}T10:00:00Z,order,{['north', 'south'][k % 2]},{user},mug,1,{2 + k}"
     for k, user in enumerate(["ann", "bob", "cy", "dora"] * 15)
 ]
+ROWS[1] = ROWS[1].replace("south", "isle")
 BAD = ["b1,2024-01-05T10:00:00Z,order,north,bob,mug,many,2", "b2,2024-01-05T10:00:00Z,order,north,bob,mug",
        "b3,2024-01-05T10:00:00Z,order,north,bobby,mug"]  # fmt: skip
 
@@ -39,6 +42,7 @@ def test_the_job_says_what_it_did(forgotten):
     assert "15 events erased" in ran.out
     assert "none holds the person" in ran.out
     assert "out of reach" in ran.out
+    assert re.search(r"no event left +in isle: no longer in region_day", ran.out)
 
 
 def test_the_search_finds_a_person_who_is_there(forgotten):
@@ -85,6 +89,17 @@ def test_the_person_does_not_come_back(spark, forgotten):
     counts = shop.table(spark, "ingested_files")
     parts = counts["rows_kept"] + counts["rows_rejected"] + counts["rows_duplicate"]
     pd.testing.assert_series_equal(counts["rows_read"], parts, check_names=False)
+
+
+def test_who_was_the_only_one_is_erased_although_no_day_can_be_built(tmp_path, monkeypatch):
+    monkeypatch.setenv("STSPARK_USER_KEY", KEY)
+    shop = Shop(tmp_path / "shop")
+    shop.arrive({"1.csv": [f"{k},2024-01-{1 + k:02d}T10:00:00Z,order,west,eve,mug,1,2" for k in range(9)]})
+    assert search([str(shop.folder / "warehouse")], Person.of("eve", KEY))[1] != []
+    ran = run_job("forget", "--config", str(shop.folder / "shop.yaml"), "--user", "eve")
+    assert ran.code == 2
+    assert "Traceback" not in ran.err
+    assert search([str(shop.folder / "warehouse")], Person.of("eve", KEY))[1] == []
 
 
 def test_hashes_are_those_of_the_table(spark, forgotten):

@@ -1,5 +1,6 @@
 """What every global network must do: overfit a tiny panel, see no leak, survive its files and a kill."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,12 +14,12 @@ from stspark.models.deep.checkpoint import load_checkpoint, predict
 from stspark.models.deep.forecast import forecast
 from stspark.models.deep.network import Shape, by_region
 from stspark.models.deep.newcomers import settle_newcomers
-from stspark.models.deep.registry import NETWORKS, build_ensemble
+from stspark.models.deep.registry import NETWORKS, build_ensemble, network_config
 from stspark.models.deep.stcnn import STCNN, STCNNConfig
 from stspark.models.deep.transformer import SIZES, Transformer, TransformerConfig
 from stspark.models.deep.windows import fit_scaler, known_width, make_inputs, past_width, taught
 from stspark.names import GLOBAL_MODELS
-from stspark.training import loop, rank, state
+from stspark.training import fit, loop, rank, state
 from stspark.training.loop import train_rank
 from stspark.training.plan import Launch, TrainingConfig
 
@@ -44,6 +45,38 @@ def test_it_overfits_a_tiny_panel(tmp_path, name):
     folder = trained(tmp_path, exact, [cutoff(0)], small(name, epochs=80, learning_rate=1e-2))
     values = predict(folder, exact, cutoff(0))[..., 0]
     assert np.abs(values - truth[DAYS:].T).sum() / truth[DAYS:].sum() < 0.1
+
+
+LEFT_OUT = [{"nodes": 0}, {"embedding": 0}, {"neighbours": False}, {"fusion": False}, {"covariates": False},
+            {"nodes": 0, "embedding": 0, "neighbours": False, "fusion": False, "covariates": False}]  # fmt: skip
+
+
+@pytest.mark.parametrize("network", [*SMALL.values(), *(STCNNConfig(channels=8, **less) for less in LEFT_OUT)],
+                         ids=[*SMALL, *("without " + ", ".join(less) for less in LEFT_OUT)])  # fmt: skip
+def test_every_parameter_takes_part(network):
+    """Or ranks that train together would wait for its gradient for ever."""
+    made = panel()
+    name = next(name for name in NETWORKS if isinstance(network, NETWORKS[name].config))
+    ensemble = build_ensemble(name, network, 2, made.manifest, made.weights)
+    inputs = make_inputs(made, fit_scaler(made))
+    past, known, base = (part[None] for part in inputs.window(80, 4, ensemble.context))
+    ensemble(past, known, base).square().sum().backward()
+    assert [n for n, parameter in ensemble.named_parameters() if parameter.grad is None] == []
+
+
+def test_an_stcnn_without_a_block_is_refused():
+    with pytest.raises(ConfigError, match=r"models.stcnn.dilations: .*at least 1"):
+        network_config("stcnn", {"dilations": []}, "models.stcnn")
+
+
+@pytest.mark.parametrize("days", [61, 75, 100, 119])
+def test_the_rate_has_fallen_to_nothing_with_the_last_step(tmp_path, monkeypatch, days):
+    """Epochs differ in their steps, for windows are cut anew in each."""
+    made, taken, told = panel().known_on(FIRST + timedelta(days=days)), [], []
+    monkeypatch.setattr(fit, "share_of_rate", lambda step, total: taken.append(step) or told.append(total) or 1.0)
+    trained(tmp_path, made, [made.manifest.day(days)], small("stcnn_plain", batch=1, window=9))
+    assert max(taken) == told[0]
+    assert len(set(told)) == 1
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -117,8 +150,10 @@ def test_it_stops_when_held_out_days_gain_nothing(tmp_path):
     noise = replace(made, y=np.random.default_rng(0).poisson(20.0, made.y.shape) * made.alive * 1.0)
     config = small("stcnn", epochs=60, patience=3, validation=14, learning_rate=3e-2)
     trained(tmp_path, noise, [cutoff(0)], config)
-    rows = (tmp_path / "run" / "progress.jsonl").read_text().splitlines()
-    assert len(rows) < 40
+    rows = [json.loads(line) for line in (tmp_path / "run" / "progress.jsonl").read_text().splitlines()]
+    trial = [row for row in rows if row.get("epochs") == 60]
+    assert len(trial) < 40
+    assert rows[-1]["epochs"] == len(trial) - 3
 
 
 @pytest.mark.parametrize("seed", range(3))

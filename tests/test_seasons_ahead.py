@@ -18,8 +18,6 @@ from stspark.models.panel.seasons.earlier import SHORTEST
 from stspark.models.panel.seasons.model import STRENGTH, forecast
 from stspark.training.plan import Launch, TrainingConfig
 
-LONG = HORIZON + GRID - 1
-
 
 @pytest.fixture(scope="module")
 def cut():
@@ -34,7 +32,7 @@ def made(cut):
 
 def test_each_origin_has_the_last_solution_made_by_then(cut, made):
     found, served = made
-    assert found.shape[1:] == (LONG, 4)
+    assert found.shape[1:] == (GRID, HORIZON, 4)
     assert (served[: SHORTEST - 1, 0] == 0).all()
     assert np.isnan(found[0]).all()
     which, age = served[SHORTEST:].T
@@ -50,9 +48,9 @@ def test_the_last_origin_has_what_the_model_itself_says(cut, made):
     values, size = forecast(cut, STRENGTH)
     told = from_learnt(values, size[:, None])
     known = cut.observed.sum(axis=0) >= SHORTEST
-    np.testing.assert_allclose(found[served[-1, 0], :HORIZON].T[known], told[known], rtol=1e-6)
+    np.testing.assert_allclose(found[served[-1, 0], 0].T[known], told[known], rtol=1e-6)
     assert not known.all()
-    assert np.isnan(found[served[-1, 0]].T[~known]).all()  # they are left to the mean of the same weekdays
+    assert np.isnan(found[served[-1, 0], :, :, ~known]).all()  # they are left to the mean of the same weekdays
 
 
 def test_an_origin_knows_no_later_target(cut, made):
@@ -64,9 +62,20 @@ def test_an_origin_knows_no_later_target(cut, made):
     assert not np.array_equal(scrambled[served[-1, 0]], made[0][served[-1, 0]], equal_nan=True)
 
 
+@pytest.mark.parametrize("origin", range(100, 100 + GRID))
+def test_an_origin_knows_no_covariate_beyond_its_horizon(cut, made, origin):
+    """As a cutoff does not: or a network would learn above better seasons than it will be served with."""
+    later = replace(cut, covariates=cut.covariates.copy())
+    later.covariates[origin + HORIZON + 1 :] += 5.0
+    scrambled, served = expected(later, 0, {})
+    which, age = served[origin]
+    np.testing.assert_array_equal(scrambled[which, age], made[0][which, age])
+    assert not np.array_equal(scrambled[-1], made[0][-1], equal_nan=True)
+
+
 def test_it_does_not_depend_on_the_order_of_regions(cut, made):
     order = [2, 0, 3, 1]
-    np.testing.assert_array_equal(expected(in_order(cut, order), 0, {})[0], made[0][:, :, order])
+    np.testing.assert_array_equal(expected(in_order(cut, order), 0, {})[0], made[0][..., order])
 
 
 def test_the_last_origin_alone_needs_one_solution(cut, made, monkeypatch):
@@ -107,7 +116,7 @@ def test_the_base_is_near_the_truth_where_weekdays_and_promotions_rule(cut):
 
 
 def test_the_base_stays_near_what_a_region_was_ever_seen_at(cut, monkeypatch):
-    monkeypatch.setattr(seasons_ahead, "_ahead", lambda panel, day: np.full((LONG, 4), 1e300))
+    monkeypatch.setattr(seasons_ahead, "_ahead", lambda panel, day: np.full((GRID, HORIZON, 4), 1e300))
     scaler = fit_scaler(cut, "shared_seasons")
     base = make_inputs(cut, scaler).base(len(cut.y) - 1, 1)[0].double().numpy()
     seen = np.where(cut.observed, scaler.forward(cut.y), -np.inf).max(axis=0)

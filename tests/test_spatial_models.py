@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stspark.errors import ConfigError
+from stspark.models.panel.base import TooLittle
 from stspark.models.panel.contributions import PARTS
 from stspark.models.panel.dynamic_sar import DynamicSar, Sar
 from stspark.models.panel.lags import (
@@ -241,15 +242,25 @@ class TestForecasts:
         assert 0.68 < np.mean(hits) < 0.92
 
 
+@pytest.mark.parametrize("season", [7, 1])
 @pytest.mark.parametrize("model", [DynamicSar(), Stv()], ids=["dynamic_sar", "stv"])
-def test_a_level_once_reached_is_kept_where_lags_are_anchored(model):
+def test_a_level_once_reached_is_kept_where_lags_are_anchored(model, season):
     """Steady demand doubles for good two months before the end."""
     made = panel(days=400)
     y = made.y * 0 + 50 * np.exp(0.05 * np.random.default_rng(0).normal(size=made.y.shape))
     y[-60:] *= 2.0
-    doubled = replace(made, y=np.where(made.alive, y, 0.0), past=y[:, :, None])
+    manifest = replace(made.manifest, season=season)
+    doubled = replace(made, manifest=manifest, y=np.where(made.alive, y, 0.0), past=y[:, :, None])
     values = model.predict(model.fit(doubled), doubled, QUANTILES)[:, -1, 0]
     assert values == pytest.approx(np.full(8, 100.0), rel=0.05)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=IDS)
+def test_a_panel_where_nothing_ever_changes_is_left_to_others(model):
+    made = panel()
+    flat = replace(made, y=np.full_like(made.y, 3.0), past=np.full_like(made.past, 5.0))
+    with pytest.raises(TooLittle, match="no day differs from another"):
+        model.fit(flat)
 
 
 def test_the_second_variable_helps_where_it_leads():

@@ -26,6 +26,7 @@ from stspark.settings import Settings
 from stspark.snapshot import local_path
 from stspark.store import Store
 from stspark.tables import for_settings
+from stspark.training.launch import device_of_task, finds_gpu
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +96,8 @@ def _key(settings: Settings, config: PretrainConfig, as_of: date, sources: Sourc
 def _learn(job: Job, config: PretrainConfig, as_of: date, work: tuple[str, Path, list[tuple[str, str]]]) -> None:
     """One task on an executor; how far it is, it writes to a file, since its own log is not seen here."""
     key, path, folders = work
-    seed, gpu = job.settings.seed, job.settings.training.gpu
+    seed, wanted = job.settings.seed, job.settings.training.gpu
+    gpu = wanted if finds_gpu(job.spark, wanted) else "never"
 
     def learn(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import pandas as pd
@@ -131,8 +133,8 @@ def learn_from(
     from stspark.snapshot import load_snapshot
 
     config, seed, as_of, key = what
-    cuda = gpu != "never" and torch.cuda.is_available()
-    if gpu == "always" and not cuda:
+    device = device_of_task() if gpu != "never" else torch.device("cpu")
+    if gpu == "always" and device.type == "cpu":
         return float("nan"), NO_GPU
     made = [make_corpus(name, load_snapshot(folder)) for name, folder in folders]
     if config.families:
@@ -140,7 +142,6 @@ def learn_from(
     corpora = [corpus for corpus in made if corpus is not None]
     if not corpora:
         return float("nan"), NO_SERIES
-    device = torch.device("cuda" if cuda else "cpu")
     manifest = pretrain(Pretraining(corpora, config, seed, as_of, key), path, device, _progress(path))
     return float(manifest["masked_loss"]["after"]), device.type
 
@@ -167,7 +168,7 @@ def _followed(file: Path, epochs: int) -> Iterator[None]:
 
     def follow() -> None:
         while not ended.wait(LOG_SECONDS):
-            if file.exists() and (lines := file.read_text().splitlines()):
+            if file.exists() and (lines := file.read_text().splitlines(keepends=True)) and lines[-1].endswith("\n"):
                 row = json.loads(lines[-1])
                 log.info("pretrain: epoch %d/%d, masked loss %.4f", row["epoch"], epochs, row["loss"])
 

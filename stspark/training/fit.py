@@ -93,7 +93,7 @@ class Fit:
     def run(self, network: Ensemble, stage: Stage, keeper: Keeper, say: Say) -> Progress:
         """Train `network` in place for the stage's epochs, or until held-out days no longer gain from it."""
         train, held = self._split(stage.hold_out)
-        steps = stage.epochs * self._batches(0, train).steps
+        steps = sum(self._batches(epoch, train).steps for epoch in range(stage.epochs))  # they differ by the cut
         optimiser, schedule = rising_and_falling(network, stage.rate, self.config.weight_decay, steps)
         progress = keeper.restore(network, optimiser, schedule)
         progress.gained = progress.gained or stage.gained

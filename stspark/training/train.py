@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -56,7 +57,7 @@ class TrainingResult:
 
     def to_json(self) -> str:
         """Return all of it as JSON text, dates in ISO form."""
-        losses = {day.isoformat(): loss for day, loss in self.losses.items()}
+        losses = {day.isoformat(): loss if math.isfinite(loss) else None for day, loss in self.losses.items()}
         return json.dumps(vars(self) | {"losses": losses}, default=str)
 
 

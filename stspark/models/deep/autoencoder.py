@@ -8,6 +8,7 @@ asked for.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,7 @@ class AutoencoderConfig:
 @dataclass(frozen=True)
 class Described:
     """features: [R, K]; group: [R], counted from 0 by falling size; restored: share of the weeks' variance that the
-    features keep; regions without an observed day in the window have NaN features and group -1."""
+    features keep, NaN where nothing varies. Regions without an observed day there have NaN features and group -1."""
 
     features: Floats
     group: NDArray[np.int64]
@@ -100,8 +101,8 @@ def _train(network: Autoencoder, weeks: Tensor, config: AutoencoderConfig) -> fl
         schedule.step()
     with torch.no_grad():
         lost = (((network(weeks) - days) * seen) ** 2).sum()
-        mean = days.sum() / seen.sum()
-        return float(1.0 - lost / (((days - mean) * seen) ** 2).sum())
+        varied = (((days - days.sum() / seen.sum()) * seen) ** 2).sum()
+        return float(1.0 - lost / varied) if varied > 1e-6 * seen.sum() else math.nan
 
 
 def _groups(features: Floats, count: int, seed: int) -> NDArray[np.int64]:

@@ -12,9 +12,10 @@ not depend on the order of regions; with kernel 3 across it does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,7 +36,7 @@ class STCNNConfig:
     """
 
     channels: Count = 16
-    dilations: tuple[Count, ...] = (1, 7)
+    dilations: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 7)
     entry: Count = 7
     across: Literal[1, 3] = 3
     embedding: CountOrNone = 8
@@ -101,7 +102,8 @@ class STCNN(Network):
         self.enter = nn.Conv2d(shape.past, channels, (config.entry, 1))
         self.region = region_embedding(regions, config.embedding)
         self.place = nn.Linear(config.embedding, channels, bias=False)
-        self.sender, self.receiver = (PerRegion(torch.randn(regions, config.nodes)) for _ in range(2))
+        learned = (PerRegion(torch.randn(regions, config.nodes)) if config.nodes else None for _ in range(2))
+        self.sender, self.receiver = learned
         graphs = int(config.neighbours) + int(config.nodes > 0)
         self.blocks = nn.ModuleList(Block(config, d, graphs) for d in config.dilations)
         share = torch.ones(regions, (len(config.dilations) + 1) * channels) / (len(config.dilations) + 1)
@@ -114,7 +116,9 @@ class STCNN(Network):
         self.weights = weights
 
     def adjacency(self) -> Tensor:
-        """[R, R] learned, rows sum to 1: how much each region listens to each other one."""
+        """[R, R] learned, rows sum to 1: how much each region listens to each other one; ValueError without nodes."""
+        if self.sender is None or self.receiver is None:
+            raise ValueError("nodes is 0: no adjacency is learned")
         return torch.softmax(functional.relu(self.receiver() @ self.sender().T), dim=1)
 
     def encode(self, past: Tensor) -> Tensor:  # [B, P, X + T, R]

@@ -79,7 +79,7 @@ class Inputs:
 
     past: [C, T, R] channels of each day; level: [T, R] mean of the last weeks in a-space;
     season: [M, T + H, R] mean of the same weekday over the 4 seasons that end m = 1..M seasons earlier
-    (NaN where none was seen); ahead: [W + 1, H + G, R] what shared seasons expect of coming days, in a-space (NaN:
+    (NaN where none was seen); ahead: [W + 1, G, H, R] what shared seasons expect of coming days, in a-space (NaN:
     nothing), and served: [T, 2] which of them serves an origin and how old it is then; known: [T + H, R, F] calendar
     and covariates; a: [T, R]; seen, alive: [T, R]; spread: [R].
     """
@@ -114,8 +114,8 @@ class Inputs:
         target = torch.arange(first, first + count, device=self.a.device)[:, None] + 1 + steps[None, :]
         found = self.season[(steps // self.period)[None, :], target]
         found = torch.where(torch.isnan(found), self.level[first : first + count, None, :], found)
-        which, age = self.served[first : first + count].T[:, :, None]
-        better = self.ahead[which, age + steps]
+        which, age = self.served[first : first + count].T
+        better = self.ahead[which, age]
         return torch.where(torch.isnan(better), found, better)
 
     def window(self, first: int, count: int, context: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -271,7 +271,7 @@ def _ahead(snapshot: Snapshot, scaler: Scaler, since: int, solved: Solved) -> tu
     """`expected` in a-space; what a region's days never came near is drawn to a spread from the furthest of them."""
     days, regions = snapshot.y.shape
     if scaler.base == "seasonal_mean":
-        return np.full((1, snapshot.manifest.horizon, regions), np.nan), np.zeros((days, 2), dtype=np.int64)
+        return np.full((1, 1, snapshot.manifest.horizon, regions), np.nan), np.zeros((days, 2), dtype=np.int64)
     found, served = expected(snapshot, since, solved)
     seen = np.where(snapshot.observed & snapshot.alive, scaler.forward(snapshot.y), np.nan)
     lowest, highest = np.fmin.accumulate(seen), np.fmax.accumulate(seen)

@@ -16,7 +16,7 @@ import numpy as np
 from stspark.models.base import Floats, Parameters
 from stspark.models.panel.contributions import contributions
 from stspark.models.panel.estimate import How, estimate
-from stspark.models.panel.lags import LONG, NO_LAGS, Equations, lag_terms
+from stspark.models.panel.lags import NO_LAGS, Equations, lag_terms
 from stspark.models.panel.paths import forecast
 from stspark.models.panel.prepared import prepare
 from stspark.models.panel.spatial_lag import effects
@@ -51,7 +51,7 @@ class DynamicSar:
     def fit(self, panel: Snapshot) -> Parameters:
         """Maximum likelihood over all regions; see `PanelForecaster`."""
         made, terms = prepare(self._seen(panel)), self.terms(panel.manifest.season)
-        found = estimate(made, terms, How(self.neighbours, self.ridge, self.anchored and len(terms) > LONG))
+        found = estimate(made, terms, How(self.neighbours, self.ridge, self.anchored and len(terms) > 0))
         told = {"covariates": list(panel.manifest.covariates)}
         return found.to_dict() | told | self._effects(found.equations, made.weights, panel)
 

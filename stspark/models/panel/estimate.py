@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from stspark.models.base import Floats
-from stspark.models.panel.lags import LONG, Equations, at_rest, lagged, residuals, stabilised
+from stspark.models.panel.base import TooLittle
+from stspark.models.panel.lags import Equations, at_rest, lagged, long_mean, residuals, stabilised
 from stspark.models.panel.prepared import FULLEST, Prepared
 from stspark.models.panel.spatial_lag import SpatialLag, fit_spatial_lag
 
@@ -51,15 +52,19 @@ def estimate(made: Prepared, terms: Floats, how: How) -> Estimate:
     use = use[use >= days.start + terms.shape[1]] if len(use) > 2 * terms.shape[1] else use
     if len(use) < 2:
         raise ValueError(f"only {len(use)} days on which most regions were observed")
-    level = own[:, LONG] if how.anchored else np.zeros_like(z)
+    level = np.zeros_like(z)
     if how.anchored:
-        own = np.delete(own - level[:, None], LONG, axis=1)
+        level = own[:, long_mean(terms)]
+        own = np.delete(own - level[:, None], long_mean(terms), axis=1)
     lag_columns = np.concatenate([own, own @ weights.T]).reshape(-1, *z.shape[1:])  # [2 V P, T, R]
     columns = np.concatenate([np.moveaxis(lag_columns, 0, -1), made.known[: z.shape[1]][:, members]], axis=2)[use]
     fits = []
     for v in range(len(z)):
+        changes = (z - level)[v, use]
+        if np.allclose(changes, changes.mean(axis=0), rtol=0.0, atol=1e-9):
+            raise TooLittle(f"no day differs from another (variable {v + 1} of {len(z)}) up to then,")
         spatial = weights if how.simultaneous and v == 0 else np.zeros_like(weights)
-        fits.append(fit_spatial_lag((z - level)[v, use], columns, spatial, how.ridge))
+        fits.append(fit_spatial_lag(changes, columns, spatial, how.ridge))
     found = _to_equations(fits, terms, how)
     stable, radius = stabilised(found, made.weights, at_rest(found, anchored=how.anchored))
     return Estimate(replace(stable, alpha=_region_effects(stable, made, days.start)), fits[0], radius)
@@ -73,7 +78,8 @@ def _to_equations(fits: list[SpatialLag], terms: Floats, how: How) -> Equations:
     own, neighbour = beta[:, :width].reshape(shape), beta[:, width : 2 * width].reshape(shape)
     rho = fits[0].rho if how.simultaneous else 0.0
     if how.anchored:
-        own, neighbour = (np.insert(part, LONG, -part.sum(axis=2), axis=2) for part in (own, neighbour))
+        long = long_mean(terms)
+        own, neighbour = (np.insert(part, long, -part.sum(axis=2), axis=2) for part in (own, neighbour))
     found = Equations(rho, own, neighbour, beta[:, 2 * width :], np.zeros((variables, 1)), terms)
     if how.anchored:
         rest = at_rest(found, anchored=True)

@@ -19,8 +19,6 @@ from stspark.models.base import Floats
 SEASONS = 4
 STABLE = 1.0 + 1e-6
 """A recursion whose spectral radius is beyond this is drawn back to it before it is iterated."""
-LONG = 2
-"""Place of the mean over four seasons among the lag terms."""
 
 NO_LAGS = np.zeros((0, 1))
 
@@ -62,6 +60,11 @@ def lag_terms(season: int) -> Floats:
     rows[4, season - 1 :: season] = 1.0 / SEASONS
     _, first = np.unique(rows.round(12), axis=0, return_index=True)
     return rows[np.sort(first)]
+
+
+def long_mean(terms: Floats) -> int:
+    """Place of the mean over four seasons among the lag terms."""
+    return int(np.flatnonzero(np.isclose(terms, 1.0 / terms.shape[1]).all(axis=1))[0])
 
 
 def lagged(z: Floats, terms: Floats) -> Floats:
@@ -131,9 +134,10 @@ def at_rest(equations: Equations, *, anchored: bool) -> Equations:
     """Without memory; or, if `anchored`, it was over the last four seasons."""
     own, neighbour = np.zeros_like(equations.own), np.zeros_like(equations.neighbour)
     if anchored:
+        long = long_mean(equations.terms)
         for v in range(len(own)):
-            own[v, v, LONG] = 1.0
-        neighbour[0, 0, LONG] = -equations.rho
+            own[v, v, long] = 1.0
+        neighbour[0, 0, long] = -equations.rho
     return replace(equations, own=own, neighbour=neighbour)
 
 

@@ -22,14 +22,13 @@ STEPS = 60
 
 @dataclass(frozen=True)
 class SpatialLag:
-    """ρ and β [K], their standard errors, the residual variance, and the log-likelihood at its maximum."""
+    """ρ and β [K], their standard errors, and the residual variance."""
 
     rho: float
     beta: Floats
     rho_error: float
     beta_error: Floats
     sigma2: float
-    log_likelihood: float
 
 
 def fit_spatial_lag(y: Floats, x: Floats, weights: Floats, ridge: float = 0.0) -> SpatialLag:
@@ -55,9 +54,8 @@ def fit_spatial_lag(y: Floats, x: Floats, weights: Floats, ridge: float = 0.0) -
     rho = _maximise(likelihood, *rho_range(eigenvalues)) if moments[2] > 0 else 0.0
     beta = b0 - rho * b1
     sigma2 = (moments[0] - 2 * rho * moments[1] + rho**2 * moments[2]) / (days * regions)
-    constant = -0.5 * days * regions * (np.log(2 * np.pi) + 1)
     errors = _standard_errors(flat, weights, rho, beta, sigma2)
-    return SpatialLag(rho, beta, float(errors[-1]), errors[:-1], sigma2, likelihood(rho) + constant)
+    return SpatialLag(rho, beta, float(errors[-1]), errors[:-1], sigma2)
 
 
 def effects(rho: float, beta: Floats, weights: Floats) -> dict[str, Floats]:

@@ -111,7 +111,10 @@ class Design:
     def _last_year(self, origin: int, target: Integers) -> list[Floats]:
         """Last year's target day and the days around it, relative to last year's level; the regions' mean of it."""
         before = days_at(self.level, np.array(origin - YEAR))[:, None]
-        own = [_ratio(days_at(self.around[n], target - YEAR).T, before) for n in (1, 7, 21)]
+        own = []
+        for n in (1, 7, 21):
+            index = np.where(target - YEAR + n // 2 <= origin, target - YEAR, -1)  # a mean of days known by then
+            own.append(_ratio(days_at(self.around[n], index).T, before))
         known = ~np.isnan(own[2])
         total = np.where(known, own[2], 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
         return [*own, np.broadcast_to(total, own[2].shape)]

@@ -5,7 +5,7 @@ Shapes: T days of history, N = T + H days, R regions; C common, V varying and P 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,10 @@ class Columns:
         """[N, S] of one region."""
         return np.concatenate([self.common, self.varying[:, region]], axis=1)
 
+    def rows(self, days: slice) -> Columns:
+        """The same columns on some of the days."""
+        return replace(self, common=self.common[days], varying=self.varying[days], own=self.own[days])
+
     def penalties(self, strength: Strength) -> tuple[Floats, Floats]:
         """[S] and [P]: the ridge of every coefficient."""
         ridge = {"year": strength.year, "wander": strength.wander, "effect": 1.0, "season": 0.1, "season_in_year": 5.0}
@@ -77,7 +81,7 @@ def columns(panel: Snapshot) -> Columns:
         ("wander", wander),
     ]
     own = [("level", np.ones((total, 1))), ("season", season), ("wander", wander)]
-    varying = _covariates(panel, total)
+    varying = covariates(panel)
     kinds = [kind for kind, part in common for _ in range(part.shape[1])] + ["effect"] * varying.shape[2]
     return Columns(
         np.concatenate([part for _, part in common], axis=1),
@@ -118,12 +122,13 @@ def _wander(days: int, total: int) -> Floats:
     return np.clip((np.arange(total)[:, None] - bends[None]) / STEP, 0, 1) - 1
 
 
-def _covariates(panel: Snapshot, total: int) -> Floats:
+def covariates(panel: Snapshot) -> Floats:
     """[N, R, K · shifts]: covariates in their standard deviations, on the day and around it; 0 where unknown.
 
     Coming days go no further than days of the history did: the day before an event that was never seen but once, on the
     last day, has an effect that nothing tells.
     """
+    total = len(panel.y) + panel.manifest.horizon
     values = np.full((total, *panel.covariates.shape[1:]), np.nan)
     known = panel.covariates[:total]
     values[: len(known)] = known
