@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -45,6 +46,13 @@ def features(settings: Settings) -> str:
     return _hash(told, files, ["stspark.features", "stspark"], "")
 
 
+@functools.cache
+def networks() -> str:
+    """Hash of the code that decides a network's weights: those of other code are not taken for its own."""
+    seasons = ["stspark.models.panel.seasons", "stspark.models.panel.boosted"]
+    return _hash({}, [], ["stspark.models.deep", *seasons, "stspark.training", "stspark.pretraining"], "")
+
+
 def _hash(told: dict[str, Any], files: Sequence[str], packages: Sequence[str], secret: str) -> str:
     """Settings, contents of files and source code of packages (their own modules only) in twelve digits."""
     total = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
@@ -58,5 +66,9 @@ def _hash(told: dict[str, Any], files: Sequence[str], packages: Sequence[str], s
     return total.hexdigest()[:12]
 
 
-CODE = {"stspark": ("calendar.py", "cells.py", "edges.py", "space.py", "tables.py", "names.py")}
+CODE = {
+    "stspark": ("calendar.py", "cells.py", "edges.py", "space.py", "tables.py", "names.py"),
+    "stspark.models.panel.boosted": ("transform.py",),
+    "stspark.training": ("fit.py", "loop.py", "parts.py", "plan.py", "state.py"),
+}
 """Of a package that holds more, the modules that decide."""

@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stspark import __version__, recipe, runs, staging
+from stspark import recipe, runs, staging
 from stspark.config_file import load_settings
 from stspark.errors import EnvironmentMistake, InputError
 from stspark.models.deep.pretrained import read_manifest
@@ -89,7 +89,7 @@ def _key(settings: Settings, config: PretrainConfig, as_of: date, sources: Sourc
     """Hash of all that decides the weights."""
     pairs = zip(sources.settings, sources.versions, strict=True)
     made = [(s.dataset, version, recipe.features(s)) for s, version in pairs]
-    text = json.dumps([__version__, asdict(config), settings.seed, as_of.isoformat(), made], sort_keys=True)
+    text = json.dumps([recipe.networks(), asdict(config), settings.seed, as_of.isoformat(), made], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from stspark import __version__
+from stspark import recipe
 from stspark.models.deep.checkpoint import is_finished
 from stspark.models.deep.pretrained import pretrained_key
 from stspark.models.deep.registry import NETWORKS, NetworkConfig, network_config, network_options
@@ -125,12 +125,12 @@ class Launch:
         return cut(len(manifest.regions), self.config.regions_at_once)
 
     def key(self, manifest: Manifest, position: int) -> str:
-        """Hash of all that decides the weights of the cutoff at `position`: data, config, cutoffs up to it."""
+        """Hash of all that decides the weights of the cutoff at `position`: data, config, cutoffs up to it, code."""
         begin = pretrained_key(self.config.pretrained, self.cutoffs[0]) if self.config.pretrained else ""
         config = asdict(self.config) | {"gpu": None, "pretrained": begin}
         chain = [cutoff.isoformat() for cutoff in self.cutoffs[: position + 1]]
         begun = _facts_of(self.config.warm_start, self.cutoffs[0], manifest)
-        text = json.dumps([__version__, manifest.to_json(), config, chain, begun], sort_keys=True)
+        text = json.dumps([recipe.networks(), manifest.to_json(), config, chain, begun], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def epochs(self, position: int) -> int:
