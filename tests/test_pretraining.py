@@ -233,6 +233,8 @@ def test_series_that_do_not_vary_are_left_out():
                  "models.transformer.pretrained: nowhere.safetensors is no pretrained checkpoint", id="no file"),
     pytest.param("models=[{name: seasonal_naive}, {name: gru, pretrained: x.safetensors}]",
                  "models.gru.pretrained: gru has no pretraining", id="another network"),
+    pytest.param("models=[{name: seasonal_naive}, {name: transformer, pretrained: x.safetensors, warm_start: older}]",
+                 "models.transformer.pretrained: stands beside warm_start", id="two beginnings"),
     pytest.param("pretrain={sizes: tiny}", "pretrain.sizes: unknown option; did you mean 'size'", id="option"),
 ])  # fmt: skip
 def test_a_mistake_in_the_config_is_one_line(override, message):

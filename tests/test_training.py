@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from stspark import global_model
+from stspark.config_file import load_settings
 from stspark.errors import EnvironmentMistake, InputError
 from stspark.models.deep.checkpoint import load_checkpoint, trained_parts
 from stspark.models.deep.stcnn import STCNNConfig
@@ -249,3 +250,11 @@ def test_a_state_that_another_rank_removes_while_it_is_looked_for_is_none(tmp_pa
     assert keeper.progress() is None
     layer = torch.nn.Linear(1, 1)
     assert keeper.restore(layer, None, None).epoch == 0
+
+
+def test_a_relative_warm_start_is_found_from_any_folder():
+    """Ranks run elsewhere."""
+    settings = load_settings("conf/rohlik_orders.yaml")
+    for given in ("warehouse/x/checkpoints", f"file:{Path.cwd()}/warehouse/x/checkpoints"):
+        made = global_model.training_config(settings, Model.model_validate({"name": "gru", "warm_start": given}))
+        assert made.warm_start == str(Path.cwd() / "warehouse/x/checkpoints")
