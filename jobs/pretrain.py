@@ -23,7 +23,7 @@ def main(job: Job) -> None:
     job.summary["series"] = series
     job.summary["masked loss"] = f"{loss['before']:.4f} before, {loss['after']:.4f} after"
     job.summary["checkpoint"] = f"{path}{' (kept)' if kept else ''}"
-    job.summary["to use it"] = f"models: {{name: transformer, size: {manifest['size']}, pretrained: {path}}}"
+    job.summary["to use it"] = f"under models: - {{name: transformer, size: {manifest['size']}, pretrained: {path}}}"
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def _first_mistake(path: Path, overrides: Sequence[str], raw: Any, error: Valida
         return ConfigError(where, "unknown key", fix)
     if found["type"] == "missing":
         return ConfigError(where, "is required and missing", "add it; conf/simulated.yaml shows how")
-    message = found["msg"].removeprefix("Value error, ")
+    message = found["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     came = found.get("input")
     shown = f" (got {came!r})" if isinstance(came, str | int | float | bool) else ""
     return ConfigError(where, f"{message}{shown}", "see docs/configuration.md")

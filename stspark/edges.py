@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -17,9 +18,12 @@ from shapely import STRtree
 from shapely.geometry import shape
 
 from stspark.errors import InputError
+from stspark.errors import nearest as nearest_name
 from stspark.ingest.files import read_header
 from stspark.settings import Regions
 from stspark.space import haversine_km
+
+log = logging.getLogger("stspark")
 
 Floats = NDArray[np.float64]
 COLUMNS = ("region", "neighbour", "distance_km", "hops", "weight")
@@ -107,7 +111,10 @@ def queen(names: list[str], path: str, key: str) -> Floats:
 
 
 def listed(names: list[str], path: str) -> Floats:
-    """Weights of a file `region, neighbour[, weight]`, directed as written [n, n]; unknown regions are left out."""
+    """Weights of a file `region, neighbour[, weight]`, directed as written [n, n].
+
+    Edges of regions that are not `names` are left out, and the log says how many; InputError where none is left.
+    """
     header = read_header(Path(path), "UTF-8", ",")
     if missing := [c for c in ("region", "neighbour") if c not in header]:
         raise InputError(path, f"has no column '{missing[0]}'", "its columns are region, neighbour and weight")
@@ -118,6 +125,15 @@ def listed(names: list[str], path: str) -> Floats:
         row = ", ".join(table[bad].iloc[0].astype(str))
         raise InputError(path, f"row '{row}' is no edge", "name two regions, with a weight of 0 or more")
     place, weights = {name: k for k, name in enumerate(names)}, np.zeros((len(names), len(names)))
+    strange = ~(table["region"].isin(names) & table["neighbour"].isin(names))
+    if strange.any():
+        stranger = next(n for n in table[strange][["region", "neighbour"]].to_numpy().ravel() if n not in place)
+        near = nearest_name(stranger, names)
+        fix = f"did you mean '{near}'?" if near else f"the regions are {', '.join(names[:3])}{', …' * (len(names) > 3)}"
+        if strange.all():
+            raise InputError(path, f"has no edge between two regions with demand; '{stranger}' is none", fix)
+        what = "%s: %d of %d edges are left out, for they name regions without demand, such as '%s': %s"
+        log.warning(what, path, strange.sum(), len(table), stranger, fix)
     for a, b, w in zip(table["region"], table["neighbour"], value, strict=True):
         if a in place and b in place:
             weights[place[a], place[b]] = w

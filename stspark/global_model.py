@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame
@@ -20,6 +21,7 @@ from stspark.models.deep.checkpoint import copy_checkpoint, is_there
 from stspark.models.deep.pretrained import check_pretrained
 from stspark.models.deep.registry import network_options
 from stspark.models.deep.transformer import TransformerConfig
+from stspark.models.deep.warm_start import latest_checkpoint
 from stspark.models.panel.registry import build as build_panel
 from stspark.models.panel.registry import partial_models
 from stspark.names import NAIVE
@@ -234,6 +236,7 @@ def training_config(settings: Settings, model: Model) -> TrainingConfig:
     made = config_of(model.name, model.options, where, usual)
     if made.warm_start:
         made = dataclasses.replace(made, warm_start=str(local_path(made.warm_start)))
+        latest_checkpoint(Path(made.warm_start), date.max)
     if not made.pretrained:
         return made
     if made.warm_start:

@@ -330,7 +330,7 @@ ATTRIBUTIONS = Table(
         value="double: in spreads of the region, mean over the horizon (region + covariate + base sum to the "
         "distance from a forecast without news; lag splits the regions' part by day); occlusion: what the horizon's "
         "sum loses when that region's past is hidden, target's unit",
-        completeness_error="double: how far the parts are from their sum, as a share of it; null where there is none",
+        completeness_error="double: how far the parts are from their sum, as a share of their sizes; null for others",
     ),
     ("run_id", "region"),
 )

@@ -128,7 +128,7 @@ def test_polygons_that_cannot_be_used_are_named(tmp_path, text, key, said):
 # Own edges, like histories -------------------------------------------------------------------------
 
 
-def test_own_edges_are_taken_as_they_are_written(tmp_path):
+def test_own_edges_are_taken_as_they_are_written(tmp_path, caplog):
     file = tmp_path / "edges.csv"
     file.write_text("region,neighbour,weight\na,b,3\na,c,1\nb,a,5\nb,elsewhere,5\n")
     assert pairs(built(placed(a=0, b=1, c=2), kind="file", file=str(file))) == {
@@ -136,11 +136,13 @@ def test_own_edges_are_taken_as_they_are_written(tmp_path):
         ("a", "c"): 0.25,
         ("b", "a"): 1.0,
     }
+    assert "1 of 4 edges are left out, for they name regions without demand, such as 'elsewhere'" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("region,neighbour\na,paris\nlyon,b\n", "no edge between two regions with demand; 'paris' is none"),
         ("region,weight\na,1\n", "no column 'neighbour'"),
         ("region,neighbour,weight\na,b,x\n", "row 'a, b, x' is no edge"),
         ("region,neighbour\na,a\n", "row 'a, a' is no edge"),

@@ -110,6 +110,14 @@ def test_what_the_user_is_told_when_something_lacks(slots, session, gpu, message
         choose_place(session, TrainingConfig(gpu=gpu, processes=2))
 
 
+def test_more_processes_than_a_machine_can_bear_are_refused(slots, monkeypatch):
+    slots(2)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert choose_place(a_spark("local[2]"), TrainingConfig(gpu="never", processes=8)) == DRIVER
+    with pytest.raises(EnvironmentMistake, match=r"is 9, but this machine has 2 cores; .* 8 or less"):
+        choose_place(a_spark("local[2]"), TrainingConfig(gpu="never", processes=9))
+
+
 @pytest.mark.parametrize(
     ("files", "rank", "lost"),
     [
@@ -252,9 +260,12 @@ def test_a_state_that_another_rank_removes_while_it_is_looked_for_is_none(tmp_pa
     assert keeper.restore(layer, None, None).epoch == 0
 
 
-def test_a_relative_warm_start_is_found_from_any_folder():
+def test_a_relative_warm_start_is_found_from_any_folder(tmp_path, monkeypatch):
     """Ranks run elsewhere."""
     settings = load_settings("conf/rohlik_orders.yaml")
-    for given in ("warehouse/x/checkpoints", f"file:{Path.cwd()}/warehouse/x/checkpoints"):
+    monkeypatch.chdir(tmp_path)
+    Path("warehouse/x/checkpoints").mkdir(parents=True)
+    Path("warehouse/x/checkpoints/2023-05-01.json").touch()
+    for given in ("warehouse/x/checkpoints", f"file:{tmp_path}/warehouse/x/checkpoints"):
         made = global_model.training_config(settings, Model.model_validate({"name": "gru", "warm_start": given}))
-        assert made.warm_start == str(Path.cwd() / "warehouse/x/checkpoints")
+        assert made.warm_start == str(tmp_path / "warehouse/x/checkpoints")

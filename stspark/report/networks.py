@@ -33,13 +33,14 @@ GLOSSARY = {
     "seasons": "Likewise for what the network's forecast is added to (its option base): what seasons that all regions "
     "share let expect, usual effects of covariates among them, or the mean of the same weekdays in the weeks before.",
     "listens to": "Whose past, when it is hidden, changes the forecast of all coming days together most: as a share of "
-    "all such changes that are named in the table, the region's own included. In the target's unit, with signs: "
-    "attributions, kind occlusion.",
+    "all such changes that are named in the table, the region's own included. It is what the network predicts by, not "
+    "what causes what: regions that move alike stand for one another. In the target's unit, with signs: attributions, "
+    "kind occlusion.",
     "days back": "On which days the past that counts lies; 0 is the last day known.",
     "covariates": "Of the part of the coming days, which.",
     "neighbours by W, learned": "The largest weights of the map's neighbours, where the network mixes by them, and of "
     "those that it found itself. Regions of another part are not seen (regions_at_once).",
-    "error": "How far the parts are from adding up, as a share of their sum. Above 5%, mistrust the row.",
+    "error": "How far the parts are from adding up, as a share of their sizes. Above 5%, mistrust the row.",
 }
 
 

@@ -30,6 +30,8 @@ log = logging.getLogger("stspark")
 
 SLOT_SECONDS = 60.0
 """How long executors may take to come up before the slots are counted as missing."""
+MOST_A_CORE = 4
+"""Processes that may train on a core of this machine."""
 ERROR_LINES = 12
 LOST_CONTACT = ("gloo", "nccl", "connection", "distnetworkerror", "tcpstore", "timed out", "eaddrinuse")
 """Words in the last line of a traceback that speak of other ranks rather than of this one's own fault."""
@@ -56,6 +58,10 @@ def choose_place(spark: SparkSession, config: TrainingConfig) -> Place:
         raise EnvironmentMistake(
             "spark.dynamicAllocation.enabled", "is true, and Spark has no barrier stages then", "switch it off"
         )
+    cores = os.cpu_count() or 1
+    if local and config.processes > MOST_A_CORE * cores:
+        lack = f"is {config.processes}, but this machine has {cores} cores; a process takes a GiB"
+        raise EnvironmentMistake("training.processes", lack, f"set it to {MOST_A_CORE * cores} or less")
     slots = count_slots(spark, config.processes, 0.0 if local else SLOT_SECONDS)
     if slots < config.processes and not local:
         raise EnvironmentMistake(

@@ -33,7 +33,7 @@ class Part:
     covariate + base sum to the forecast's news, lag is the region parts by day); occlusion (what the forecast of all
     days together loses when that region's past is hidden, target's unit); weight, learned_weight (of W, where
     the network mixes by it, and A); share (of each of names.SHARES in the sizes of all parts).
-    error: of the sum, as a share of the whole; NaN for kinds that are no sum."""
+    error: of the sum, as a share of the parts' sizes, or of the whole if that is more; NaN where there is no sum."""
 
     kind: str
     source: str
@@ -48,11 +48,12 @@ def attribute(network: Ensemble, snapshot: Snapshot, scaler: Scaler, region: int
     real: Inputs3 = tuple(x[None] for x in inputs.window(inputs.days - 1, 1, network.context))  # type: ignore[assignment]
     gathered, total = _integrate(network, real, region)
     past, known, base = gathered
-    error = abs(float(sum(g.sum() for g in gathered)) - total) / max(abs(total), 1e-6)
     names = snapshot.manifest.regions
     by_region = past.sum(dim=(0, 1, 2)).tolist()
     by_day = past.sum(dim=(0, 1, 3)).flip(0).tolist()  # lag 0 is the origin
     by_covariate = _by_covariate(known.sum(dim=(0, 1, 2)), snapshot.manifest.covariates)
+    told = [*by_region, *by_covariate[1], float(base.sum())]
+    error = abs(sum(told) - total) / max(sum(map(abs, told)), abs(total), 1e-6)
     parts = [*_largest("region", names, by_region, error, region), *_largest("lag", range(len(by_day)), by_day, error)]
     parts += _largest("covariate", *by_covariate, error)
     parts.append(Part("base", "base", float(base.sum()), error))

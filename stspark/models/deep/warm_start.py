@@ -30,10 +30,8 @@ def latest_checkpoint(folder: Path, cutoff: date) -> date:
     days = [date.fromisoformat(file.stem) for file in folder.glob("????-??-??.json")]
     usable = [day for day in days if day <= cutoff]
     if not usable:
-        found = f"the first of {len(days)} is of {min(days)}" if days else "the folder has none"
-        raise ConfigError(
-            f"warm_start: {folder}", f"has no checkpoint made by {cutoff}; {found}", "name an older run's checkpoints"
-        )
+        found = f"has none made by {cutoff}; the first of {len(days)} is of {min(days)}" if days else "holds none"
+        raise ConfigError(f"warm_start: {folder}", found, "name an older run's folder of checkpoints")
     return max(usable)
 
 
