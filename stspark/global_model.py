@@ -234,13 +234,13 @@ def training_config(settings: Settings, model: Model) -> TrainingConfig:
     patience = usual_patience(settings.time.horizon, settings.time.season)
     usual = {"gpu": settings.training.gpu, "processes": settings.training.processes, "patience": patience}
     made = config_of(model.name, model.options, where, usual)
+    if made.warm_start and made.pretrained:
+        raise ConfigError(f"{where}.pretrained", "stands beside warm_start", "begin with one of them")
     if made.warm_start:
         made = dataclasses.replace(made, warm_start=str(local_path(made.warm_start)))
         latest_checkpoint(Path(made.warm_start), date.max)
     if not made.pretrained:
         return made
-    if made.warm_start:
-        raise ConfigError(f"{where}.pretrained", "stands beside warm_start", "begin with one of them")
     if not isinstance(made.network, TransformerConfig):
         raise ConfigError(f"{where}.pretrained", f"{model.name} has no pretraining", "leave it out; transformer has")
     check_pretrained(made.pretrained, made.network.size, f"{where}.pretrained")

@@ -263,7 +263,7 @@ def test_it_goes_on_from_yesterdays_weights_and_a_new_region_takes_its_neighbour
 
 
 @pytest.mark.parametrize(("change", "cut", "message"), [
-    pytest.param({}, 21, "has none made by", id="from the future"),
+    pytest.param({}, 21, "holds no checkpoint made by", id="from the future"),
     pytest.param({"network": STCNNConfig(channels=4)}, 7, "does not fit the network at", id="another size"),
     pytest.param({"base": "seasonal_mean"}, 7, "was trained with base 'shared_seasons'", id="another base"),
 ])  # fmt: skip

@@ -30,8 +30,9 @@ def latest_checkpoint(folder: Path, cutoff: date) -> date:
     days = [date.fromisoformat(file.stem) for file in folder.glob("????-??-??.json")]
     usable = [day for day in days if day <= cutoff]
     if not usable:
-        found = f"has none made by {cutoff}; the first of {len(days)} is of {min(days)}" if days else "holds none"
-        raise ConfigError(f"warm_start: {folder}", found, "name an older run's folder of checkpoints")
+        found = f" made by {cutoff}; the first of {len(days)} is of {min(days)}" if days else ""
+        fix = "name an older run's folder of checkpoints"
+        raise ConfigError(f"warm_start: {folder}", f"holds no checkpoint{found}", fix)
     return max(usable)
 
 
