@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from stspark.errors import ConfigError, InputError, nearest
+from stspark.options import complaint
 from stspark.settings import Settings
 
 
@@ -90,10 +91,9 @@ def _first_mistake(path: Path, overrides: Sequence[str], raw: Any, error: Valida
         return ConfigError(where, "unknown key", fix)
     if found["type"] == "missing":
         return ConfigError(where, "is required and missing", "add it; conf/simulated.yaml shows how")
-    message = found["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     came = found.get("input")
     shown = f" (got {came!r})" if isinstance(came, str | int | float | bool) else ""
-    return ConfigError(where, f"{message}{shown}", "see docs/configuration.md")
+    return ConfigError(where, f"{complaint(found)}{shown}", "see docs/configuration.md")
 
 
 def origin(path: str | Path, overrides: Sequence[str], key: str, tree: Any) -> str:

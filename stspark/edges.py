@@ -134,9 +134,8 @@ def listed(names: list[str], path: str) -> Floats:
             raise InputError(path, f"has no edge between two regions with demand; '{stranger}' is none", fix)
         what = "%s: %d of %d edges are left out, for they name regions without demand, such as '%s': %s"
         log.warning(what, path, strange.sum(), len(table), stranger, fix)
-    for a, b, w in zip(table["region"], table["neighbour"], value, strict=True):
-        if a in place and b in place:
-            weights[place[a], place[b]] = w
+    for a, b, w in zip(table["region"][~strange], table["neighbour"][~strange], value[~strange], strict=True):
+        weights[place[a], place[b]] = w
     return weights
 
 

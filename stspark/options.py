@@ -19,6 +19,11 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Numbers that an option may take: of things; of things, 0 for none; a part of a whole, less than all; sizes."""
 
 
+def complaint(found: Mapping[str, Any]) -> str:
+    """What pydantic finds wrong, in words of YAML."""
+    return str(found["msg"]).removeprefix("Value error, ").replace("valid tuple", "list")
+
+
 def typed(kind: type[T], options: Mapping[str, Any], where: str) -> T:
     """The dataclass `kind` from options; ConfigError for an unknown one (naming the nearest) or a wrong type."""
     known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
@@ -32,5 +37,5 @@ def typed(kind: type[T], options: Mapping[str, Any], where: str) -> T:
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
         place = ".".join([where, *(str(part) for part in found["loc"])])
-        message = found["msg"].removeprefix("Value error, ")
-        raise ConfigError(place, f"{message} (got {found.get('input')!r})", "see docs/configuration.md") from error
+        what = f"{complaint(found)} (got {found.get('input')!r})"
+        raise ConfigError(place, what, "see docs/configuration.md") from error

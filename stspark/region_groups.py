@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from stspark.errors import InputError
 from stspark.global_model import snapshot_folder
 from stspark.models.deep.autoencoder import AutoencoderConfig, describe
-from stspark.snapshot import Manifest, load_manifest, load_snapshot, local_path
+from stspark.snapshot import load_manifest, load_snapshot, local_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 def group_regions(job: Job, run: Run) -> DataFrame:
     """A row per region that has started by the as-of day, from the run's learning snapshot."""
     panel, cutoff, config = str(local_path(snapshot_folder(job, run))), run.as_of, AutoencoderConfig()
-    days = learnt_from(panel).days_until(cutoff)
+    if not job.settings.global_models:
+        fix = "add a network or a panel model to models and run jobs/train.py with the same config and --as-of"
+        raise InputError(f"run {run.run_id}", "has no snapshot", fix)
+    days = load_manifest(panel).days_until(cutoff)
     if days < config.days:
         fix = f"choose an --as-of {config.days - days} days later or more"
         raise InputError(f"run {run.run_id}", f"has {days} days of history, groups need {config.days}", fix)
@@ -44,12 +47,3 @@ def group_regions(job: Job, run: Run) -> DataFrame:
     schema = f"region string, group_number int, {features}, restored double"
     made = job.spark.range(1).coalesce(1).mapInPandas(describe_all, schema).withColumn("run_id", F.lit(run.run_id))
     return made.withColumn("restored", F.when(~F.isnan("restored"), F.col("restored")))
-
-
-def learnt_from(panel: str) -> Manifest:
-    """Manifest of the run's snapshot; InputError where it has none."""
-    try:
-        return load_manifest(panel)
-    except InputError as error:
-        fix = "add a network or a panel model to models and run jobs/train.py with the same config and --as-of"
-        raise InputError(panel, "is not there", fix) from error

@@ -61,16 +61,16 @@ def _ahead(ordered: tuple[Snapshot, list[int]], day: int) -> NDArray[np.float32]
     if not seen.any():
         return np.full((GRID, horizon, len(seen)), np.nan, dtype=np.float32)
 
-    def known(age: int) -> Floats:
-        """Covariates up to the horizon of the origin that is so old."""
-        return covariates(replace(longer, covariates=longer.covariates[: day + 1 + age + horizon]))
+    def known(age: int) -> Snapshot:
+        """With covariates up to the horizon of the origin that is so old."""
+        return replace(longer, covariates=longer.covariates[: day + 1 + age + horizon])
 
-    shown = replace(columns(longer), varying=known(0))
+    shown = columns(known(0))
     found = robust(shown, *scaled(longer), STRENGTH)
-    values = [
-        fitted(replace(shown, varying=known(age)).rows(slice(day + 1 + age, day + 1 + age + horizon)), *found)
-        for age in range(GRID)
-    ]
+    values = []
+    for age in range(GRID):
+        coming = slice(day + 1 + age, day + 1 + age + horizon)
+        values.append(fitted(replace(shown, varying=covariates(known(age))).rows(coming), *found))
     with np.errstate(over="ignore"):
         y = np.where(seen >= SHORTEST, from_learnt(np.stack(values), size(longer)), np.nan)
     return np.asarray(y[:, :, back], dtype=np.float32)

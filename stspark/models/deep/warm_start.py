@@ -32,7 +32,7 @@ def latest_checkpoint(folder: Path, cutoff: date) -> date:
     if not usable:
         found = f" made by {cutoff}; the first of {len(days)} is of {min(days)}" if days else ""
         fix = "name an older run's folder of checkpoints"
-        raise ConfigError(f"warm_start: {folder}", f"holds no checkpoint{found}", fix)
+        raise ConfigError(f"warm_start: {folder}", f"has no checkpoint{found}", fix)
     return max(usable)
 
 

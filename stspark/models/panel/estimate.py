@@ -54,8 +54,9 @@ def estimate(made: Prepared, terms: Floats, how: How) -> Estimate:
         raise ValueError(f"only {len(use)} days on which most regions were observed")
     level = np.zeros_like(z)
     if how.anchored:
-        level = own[:, long_mean(terms)]
-        own = np.delete(own - level[:, None], long_mean(terms), axis=1)
+        long = long_mean(terms)
+        level = own[:, long]
+        own = np.delete(own - level[:, None], long, axis=1)
     lag_columns = np.concatenate([own, own @ weights.T]).reshape(-1, *z.shape[1:])  # [2 V P, T, R]
     columns = np.concatenate([np.moveaxis(lag_columns, 0, -1), made.known[: z.shape[1]][:, members]], axis=2)[use]
     fits = []
