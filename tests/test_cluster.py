@@ -38,7 +38,7 @@ def small_config(tmp_path):
     """A simulated shop of 6 cities and half a year: cheap models, common trees, a few epochs of the network."""
     raw = yaml.safe_load((ROOT / "conf" / "simulated.yaml").read_text())
     shop = {"regions": 6, "start": date(2025, 3, 1), "end": date(2025, 8, 31), "orders_per_day": 4.0}
-    raw |= {"dataset": "small_shop", "simulate": shop, "backtest": {"windows": 2, "step": 7, "warm_up": 1}}
+    raw |= {"dataset": "small_shop", "simulate": shop, "backtest": {"windows": 1, "step": 7, "warm_up": 1}}
     network = {"name": "stcnn", "epochs": 3, "fine_tune_epochs": 1}
     trees = {"name": "boosted_trees", "distributed": True, "boosters": 1, "rounds": 30, "rows": 20_000}
     raw["models"] = [{"name": "seasonal_naive"}, {"name": "auto_ets"}, trees, network]
@@ -107,7 +107,7 @@ def test_the_cluster_gives_the_numbers_of_the_local_run(small_config, home, monk
     assert "equal: the cluster's numbers are the local run's, to the last bit" in done.stdout
     table = {words[0]: words[1:] for line in done.stdout.splitlines() if (words := line.split())}
     assert table["forecasts"][0] == str(5 * 6 * 7)  # models and their combination x regions x days
-    assert table["backtests"][0] == str(5 * 6 * 7 * 3)  # two windows and one to warm up
+    assert table["backtests"][0] == str(5 * 6 * 7 * 2)  # a window and one to warm up
     assert all(table[name][-1] == "yes" for name in ("region_day", "backtests", "models", "forecasts"))
 
     assert "stspark came from the shipped wheel, byte for byte" in done.stdout

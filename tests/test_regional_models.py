@@ -16,9 +16,10 @@ from statsforecast.models import ARIMA, AutoARIMA, AutoCES, AutoETS, DynamicOpti
 from stspark.errors import ConfigError
 from stspark.models.base import Forecast, Future, Parameters, Series
 from stspark.models.regional import registry
-from stspark.models.regional.arima_estimate import invertible, stationary
+from stspark.models.regional.arima_estimate import finished, invertible, stationary
 from stspark.models.regional.gaussian import checked
 from stspark.models.regional.seasonal_naive import SeasonalNaive
+from stspark.models.regional.statsforecast_adapter import fit_arima
 
 QUANTILES = (0.025, 0.1, 0.3, 0.5, 0.7, 0.9, 0.975)
 CARRYING = tuple(n for n in registry.known() if registry.build(n, {}).carries_forward)
@@ -460,6 +461,19 @@ def test_polynomials_are_stationary_and_invertible():
     np.testing.assert_allclose(invertible(np.array([0.4, 0.0])), [0.4, 0.0])
     pair = invertible(np.array([2.5, 1.0, 0.0]))  # roots -2 and -1/2
     np.testing.assert_allclose(pair, [1.0, 0.25, 0.0])
+
+
+def test_a_coefficient_that_is_nothing_does_not_upset_the_filter():
+    """Least squares find 1e-21 where a series has no memory from day to day: the filter's likelihood was NaN there."""
+    history, _ = demand(9)
+    fitted = fit_arima(history.y, method="CSS", order=(1, 0, 0), seasonal={"order": (1, 1, 0), "period": 7})
+    found = []
+    for tiny in (0.0, 1e-21, -1e-18, 1e-30, 1e-300):
+        coefficients = {**fitted["coef"], "ar1": tiny}
+        parameters = finished("css", {**fitted, "coef": coefficients}, history, history.y)
+        found.append(parameters)
+    assert all(parameters == found[0] for parameters in found)
+    assert np.isfinite(found[0]["sigma2"])
 
 
 @pytest.mark.parametrize("name", ["sarima", "sarimax"])

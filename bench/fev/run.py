@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -48,11 +49,11 @@ class Result:
 def run_naive(task: Task, panel: Panel) -> Result:
     """The seasonal naive with statsforecast's intervals."""
 
-    def forecast(k: int) -> Floats:
-        history, _ = panel.window(task.cutoffs[k])
+    def forecast(cutoff: date) -> Floats:
+        history, _ = panel.window(cutoff)
         return seasonal_naive(history, task.horizon, task.season, task.quantiles)
 
-    return scored(NAIVE, task, panel, _timed(task, forecast))
+    return scored(NAIVE, task, panel, forecast_windows(task, forecast))
 
 
 def run_models(task: Task, panel: Panel) -> list[Result]:
@@ -65,11 +66,11 @@ def forecasts(label: str, task: Task, panel: Panel) -> Forecasts:
     options = dict(task.models[label])
     model = build(str(options.pop("name", label)), options)
 
-    def forecast(k: int) -> Floats:
-        known = panel.snapshot.known_on(task.cutoffs[k])
+    def forecast(cutoff: date) -> Floats:
+        known = panel.snapshot.known_on(cutoff)
         return model.predict(model.fit(known), known, task.quantiles)
 
-    return _timed(task, forecast)
+    return forecast_windows(task, forecast)
 
 
 def scored(label: str, task: Task, panel: Panel, made: Forecasts) -> Result:
@@ -81,7 +82,8 @@ def scored(label: str, task: Task, panel: Panel, made: Forecasts) -> Result:
     return Result(label, tuple(losses), made.seconds)
 
 
-def _timed(task: Task, forecast: Callable[[int], Floats]) -> Forecasts:
+def forecast_windows(task: Task, forecast: Callable[[date], Floats]) -> Forecasts:
+    """What `forecast` makes of each cutoff, [R, H, 1 + Q], and the time it took."""
     begun = time.monotonic()
-    windows = tuple(forecast(k) for k in range(task.windows))
+    windows = tuple(forecast(cutoff) for cutoff in task.cutoffs)
     return Forecasts(windows, time.monotonic() - begun)

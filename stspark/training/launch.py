@@ -153,8 +153,9 @@ def _run_where_importable(parameters: dict[str, Any], script: str, *args: Any, *
     from pyspark.ml.torch.distributor import TorchDistributor
 
     home, path = str(Path(stspark.__file__).parent.parent.absolute()), os.environ.get("PYTHONPATH")
-    # Launchers that end a moment apart log an error with its traceback; a rank's own error comes by its file.
-    with _environment(PYTHONPATH=os.pathsep.join([home, path] if path else [home]), LOGLEVEL="CRITICAL", **THREADS):
+    # Launchers that end a moment apart log errors with tracebacks, Python's and C++'s; a rank's own comes by its file.
+    quiet = {"LOGLEVEL": "CRITICAL", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    with _environment(PYTHONPATH=os.pathsep.join([home, path] if path else [home]), **quiet, **THREADS):
         TorchDistributor._run_training_on_pytorch_file(parameters, script, *args, **kwargs)
 
 

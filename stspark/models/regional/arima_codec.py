@@ -26,6 +26,9 @@ from stspark.models.regional.statsforecast_adapter import (
 _ORDER = ("p", "q", "P", "Q", "season", "d", "D")
 """The places of statsforecast's `arma`."""
 
+_NOTHING = 1e-10
+"""An AR or MA coefficient below it is 0: the start of Gardner's filter divides by it, and loses every digit."""
+
 _ONE_SD = 68.26894921370858
 """Level in percent of the interval from -1 to +1 standard deviation."""
 
@@ -36,12 +39,16 @@ def encode(fitted: Fitted) -> Parameters:
     Raises ValueError for a coefficient that is not finite.
     """
     order = dict(zip(_ORDER, (int(v) for v in fitted["arma"]), strict=True))
-    coefficients = {name: float(value) for name, value in fitted["coef"].items()}
+    coefficients = {name: _settled(name, float(value)) for name, value in fitted["coef"].items()}
     if not all(math.isfinite(value) for value in coefficients.values()):
         raise ValueError(f"the estimate is not finite: {coefficients}")
     quality = {name: json_number(fitted.get(name)) for name in ("sigma2", "aic", "aicc", "bic")}
     errors = error_facts(np.asarray(fitted["residuals"], dtype=np.float64))
     return {"model": _title(order), **order, **coefficients, **quality, **errors}
+
+
+def _settled(name: str, value: float) -> float:
+    return 0.0 if name.startswith(("ar", "ma", "sar", "sma")) and abs(value) < _NOTHING else value
 
 
 Regressors = tuple[Floats, Floats]
