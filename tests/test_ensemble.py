@@ -129,6 +129,18 @@ def test_the_level_follows_what_was_missed():
     assert gap[0.5] < gap[0.0]
 
 
+def test_a_point_far_off_is_published_within_its_models_interval():
+    """A model that is always too low by ten times the noise, and one that is not."""
+    whole, shift = shop(regions=20), np.array([0.0, -95.0, 0.0, 0.0])
+    low = replace(whole, point=whole.point + shift, quantiles=whole.quantiles + shift[:, None])
+    plan = replace(ADAPTIVE, non_negative=False)
+    done = finish.finish(alone(low, 0), finish.EVERYBODY, finish.learn(low, {}, plan), plan)
+    said, made, lowest = done.windows.point[:, 8:], done.point[:, 8:], done.quantiles[:, 8:, ..., 0]
+    assert (said[..., 1] < lowest[..., 1]).all()
+    np.testing.assert_array_equal(made[..., 1], lowest[..., 1])
+    np.testing.assert_array_equal(made[..., 2], said[..., 2])
+
+
 def test_a_region_with_few_days_leans_on_others():
     own = np.full((1, 5), 9.0)
     grid = np.linspace(-1, 1, calibrate.POINTS)[None]

@@ -62,6 +62,14 @@ class Finished:
     weights: Floats
     losses: Floats
 
+    @property
+    def point(self) -> Floats:
+        """[R, K, H, M] points as they are published: none lies beyond the outermost of its model's quantiles.
+
+        Calibration moves the quantiles of a model that is always too low to where demand was, and leaves its point.
+        """
+        return np.fmax(np.fmin(self.windows.point, self.quantiles[..., -1]), self.quantiles[..., 0])
+
 
 def learn(windows: Windows, classes: Mapping[str, str], plan: Plan) -> Pool:
     """The pool of a sample of regions; classes: region -> class of demand."""

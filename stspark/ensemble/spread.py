@@ -131,7 +131,7 @@ def _forecast_rows(done: Finished, frame: pd.DataFrame, start: int) -> pd.DataFr
             "cutoff": [windows.cutoffs[i] for i in k],
             "horizon": np.asarray(windows.horizons, dtype="int32")[h],
             "model": np.asarray(windows.models, dtype=object)[m],
-            "y_hat": windows.point[0, k, h, m],
+            "y_hat": done.point[0, k, h, m],
             "is_champion": done.champion[0, k] == m,
             **{quantile_column(q): done.quantiles[0, k, h, m, i] for i, q in enumerate(windows.levels)},
         }
