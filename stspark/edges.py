@@ -117,13 +117,16 @@ def listed(names: list[str], path: str) -> Floats:
     """
     header = read_header(Path(path), "UTF-8", ",")
     if missing := [c for c in ("region", "neighbour") if c not in header]:
-        raise InputError(path, f"has no column '{missing[0]}'", "its columns are region, neighbour and weight")
+        lack = f"has no column '{missing[0]}' (its columns are {', '.join(header)})"
+        raise InputError(path, lack, "name them region, neighbour and, if you like, weight")
     table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     value = pd.to_numeric(table["weight"], errors="coerce") if "weight" in table else pd.Series(1.0, table.index)
     bad = value.isna() | (value < 0) | (table["region"] == table["neighbour"])
     if bad.any():
-        row = ", ".join(table[bad].iloc[0].astype(str))
-        raise InputError(path, f"row '{row}' is no edge", "name two regions, with a weight of 0 or more")
+        first = table[bad].iloc[0]
+        loop = first["region"] == first["neighbour"]
+        fix = "leave it out: a region is not its own neighbour" if loop else "give it a weight of 0 or more"
+        raise InputError(path, f"row '{', '.join(first.astype(str))}' is no edge", fix)
     place, weights = {name: k for k, name in enumerate(names)}, np.zeros((len(names), len(names)))
     strange = ~(table["region"].isin(names) & table["neighbour"].isin(names))
     if strange.any():

@@ -18,7 +18,7 @@ from stspark import boosting, panel_models
 from stspark.errors import ConfigError, InputError, nearest
 from stspark.fleet.results import global_model_row
 from stspark.models.deep.checkpoint import copy_checkpoint, is_there
-from stspark.models.deep.pretrained import check_pretrained
+from stspark.models.deep.pretrained import check_pretrained, pretrained_key
 from stspark.models.deep.registry import network_options
 from stspark.models.deep.transformer import TransformerConfig
 from stspark.models.deep.warm_start import latest_checkpoint
@@ -63,6 +63,9 @@ def train_globals(job: Job, run: Run, frame: DataFrame, naive: DataFrame) -> lis
     if not settings.global_models:
         return []
     cutoffs = sorted(row[0] for row in naive.select("cutoff").distinct().collect())
+    for model in settings.networks:  # before hours of others' training
+        if begun := training_config(settings, model).pretrained:
+            pretrained_key(begun, cutoffs[0], f"models.{model.name}.pretrained")
     write_panel(job, run, frame, snapshot_folder(job, run))
     trained = [_train_network(job, run, model, naive, cutoffs) for model in settings.networks]
     if settings.panel_models:

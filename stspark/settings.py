@@ -124,7 +124,7 @@ class Weights(Section):
     def _complete(self) -> Weights:
         needed = {"band": "km", "queen": "file", "file": "file"}.get(self.kind)
         if needed is not None and getattr(self, needed) is None:
-            raise ValueError(f"of kind {self.kind} need '{needed}'")
+            raise ValueError(f"kind '{self.kind}' needs the key '{needed}'")
         return self
 
 

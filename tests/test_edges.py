@@ -143,9 +143,9 @@ def test_own_edges_are_taken_as_they_are_written(tmp_path, caplog):
     ("text", "said"),
     [
         ("region,neighbour\na,paris\nlyon,b\n", "no edge between two regions with demand; 'paris' is none"),
-        ("region,weight\na,1\n", "no column 'neighbour'"),
-        ("region,neighbour,weight\na,b,x\n", "row 'a, b, x' is no edge"),
-        ("region,neighbour\na,a\n", "row 'a, a' is no edge"),
+        ("region,weight\na,1\n", r"no column 'neighbour' \(its columns are region, weight\); name them"),
+        ("region,neighbour,weight\na,b,x\n", "row 'a, b, x' is no edge; give it a weight of 0 or more"),
+        ("region,neighbour\na,a\n", "row 'a, a' is no edge; leave it out: a region is not its own neighbour"),
     ],
 )
 def test_edges_that_are_none_are_named(tmp_path, text, said):
@@ -190,7 +190,7 @@ def test_correlations_know_nothing_after_the_cutoff(spark):
 
 @pytest.mark.parametrize("options", [{"kind": "band"}, {"kind": "queen"}, {"kind": "file"}])
 def test_weights_ask_for_what_they_need(options):
-    with pytest.raises(ValidationError, match="need '"):
+    with pytest.raises(ValidationError, match="needs the key '"):
         Weights(**options)
 
 

@@ -231,6 +231,7 @@ def test_series_that_do_not_vary_are_left_out():
 @pytest.mark.parametrize(("override", "message"), [
     pytest.param("models=[{name: seasonal_naive}, {name: transformer, pretrained: nowhere.safetensors}]",
                  "models.transformer.pretrained: nowhere.safetensors is no pretrained checkpoint", id="no file"),
+    pytest.param("pretrain.also=[nowhere.yaml]", "pretrain.also: nowhere.yaml: config file does not exist", id="also"),
     pytest.param("models=[{name: seasonal_naive}, {name: gru, pretrained: x.safetensors}]",
                  "models.gru.pretrained: gru has no pretraining", id="another network"),
     pytest.param("models=[{name: seasonal_naive}, {name: transformer, pretrained: x.safetensors, warm_start: older}]",

@@ -50,8 +50,12 @@ class Sources:
 
 
 def pretrain_config(settings: Settings) -> PretrainConfig:
-    """The config's section `pretrain`; ConfigError for an unknown or unusable option."""
-    return typed(PretrainConfig, settings.pretrain, "pretrain")
+    """The config's section `pretrain`; ConfigError for an unknown or unusable option, InputError for a missing file."""
+    config = typed(PretrainConfig, settings.pretrain, "pretrain")
+    for other in config.also:
+        if not Path(other).is_file():
+            raise InputError(f"pretrain.also: {other}", "config file does not exist", "name another data set's config")
+    return config
 
 
 def pretrain_over_spark(job: Job) -> tuple[Path, dict[str, Any], bool]:
@@ -66,7 +70,8 @@ def pretrain_over_spark(job: Job) -> tuple[Path, dict[str, Any], bool]:
     for settings, store, version in zip(sources.settings, sources.stores, sources.versions, strict=True):
         folder = f"{staging.folder(job)}/corpus-{settings.dataset}"
         manifest = write_corpus(store, settings, as_of, config, (folder, version))
-        log.info("pretrain: %s has %d series of %d days", settings.dataset, len(manifest.regions), manifest.n_history)
+        series, days = len(manifest.regions), manifest.n_history
+        log.info("pretrain: %s offers %d series of %d days", settings.dataset, series, days)
         folders.append((settings.dataset, str(local_path(folder))))
     _learn(job, config, as_of, (key, path, folders))
     return path, read_manifest(str(path)), False

@@ -71,12 +71,12 @@ def _read_content(path: str, manifest: dict[str, Any], where: str = "pretrained"
     return content
 
 
-def pretrained_key(path: str, cutoff: date) -> str:
+def pretrained_key(path: str, cutoff: date, where: str = "pretrained") -> str:
     """Hash of the weights; ConfigError if they were made with days after `cutoff`, which a back-test may not know."""
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, where)
     if date.fromisoformat(manifest["as_of"]) > cutoff:
         raise ConfigError(
-            "pretrained",
+            where,
             f"{path} knows days up to {manifest['as_of']}, the first cutoff is {cutoff}",
             f"run jobs/pretrain.py with --as-of {cutoff} or earlier, and name that checkpoint",
         )
