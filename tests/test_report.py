@@ -625,3 +625,14 @@ def test_the_page_says_what_a_forecast_is_made_of_and_the_parts_sum_to_it():
     assert "70% prophet, 30% theta" in table
     first = data.forecasts[data.forecasts["region"] == region].sort_values("date")["y_hat"].iloc[0]
     assert words.number(float(first)) in table
+
+
+def test_a_total_that_was_moved_to_agree_with_its_own_forecast_is_told():
+    data = fake(4)
+    level = data.levels["level"].eq("total") & data.levels["horizon"].eq(0)
+    moved = 1.01 * data.totals.next_total
+    levels = data.levels.assign(y_hat=data.levels["y_hat"].where(~level, moved))
+    told = "Made to agree with forecasts of the sums themselves it is"
+    assert f"{told} {words.whole(moved)} (section Sums)" in render(replace(data, levels=levels))
+    agreed = data.levels.assign(y_hat=data.levels["y_hat"].where(~level, data.totals.next_total))
+    assert told not in render(replace(data, levels=agreed))

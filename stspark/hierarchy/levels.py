@@ -146,16 +146,17 @@ def of_run(rows: DataFrame, run: Run) -> DataFrame:
 
 
 def describe(forecasts: DataFrame, backtests: DataFrame, run_id: str) -> str:
-    """Line for the summary: method, the total of the horizon, and the total's error by itself and reconciled."""
+    """Line for the summary: method, total of the horizon, and the daily total's error: by itself, summed up, by the
+    method, and as it would have been published by what was chosen at each cutoff."""
     mine = (F.col("run_id") == run_id) & (F.col("level") == TOTAL)
     now = forecasts.where(mine & (F.col("horizon") == 0)).first()
     if now is None:
         return "no node above the regions"
     known_days = backtests.where(mine & (F.col("horizon") > 0) & F.col("y").isNotNull())
-    known_days = known_days.where(F.col("model").isin("base", "bottom_up", "reconciled"))
+    known_days = known_days.where(F.col("model").isin("base", "bottom_up", now["method"], "reconciled"))
     wape = F.try_divide(F.sum(F.abs(F.col("y") - F.col("y_hat"))), F.sum("y"))
-    errors = {row["model"]: row["wape"] for row in known_days.groupBy("model").agg(wape.alias("wape")).collect()}
-    shown = ", ".join(f"{model} {errors[model]:.4f}" for model in sorted(errors) if errors[model] is not None)
+    rows = known_days.groupBy("model").agg(wape.alias("wape")).where("wape is not null").orderBy("model").collect()
+    shown = ", ".join(f"{row['model'].replace('reconciled', 'published')} {row['wape']:.4f}" for row in rows)
     return (
         f"{now['method']}, total of the horizon {now['y_hat']:,.0f}; WAPE of the daily total: {shown or 'not tested'}"
     )

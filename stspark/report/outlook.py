@@ -104,6 +104,8 @@ def _about_total(data: ReportData) -> str:
     if weeks.empty or "q50" not in weeks:
         return told
     middle, point = float(weeks["q50"].iloc[0]), float(weeks["y_hat"].iloc[0])
+    if abs(point - data.totals.next_total) > max(0.5, 1e-6 * abs(point)):
+        told += f" Made to agree with forecasts of the sums themselves it is {whole(point)} (section Sums)."
     if abs(middle - point) <= OFF * abs(point):
         return told
     side, way = ("above", "low") if middle > point else ("below", "high")
