@@ -49,6 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.cutoffs < 2:
         parser.error("--cutoffs: use 2 or more, for there are two halves")
+    torch.set_num_threads(1)  # as a rank has it; more threads on few cores wait for each other
     common = {key: yaml.safe_load(value) for key, value in (pair.split("=", 1) for pair in options.set)}
     heads = ("WAPE", "earlier", "later", "naive", "loss", "80%")
     print(f"{'panel':14} {'variant':38} " + " ".join(f"{head:>7}" for head in heads) + f" {'seconds':>8}")
