@@ -3,7 +3,7 @@
 One model of gradient-boosted trees per quantile for all regions, direct for every day ahead: 350 trees of 15 leaves at
 rate 0.03; target log(y / mean of the last 28 days); rows from an origin every week, half as heavy after each year.
 Trees by scikit-learn's histogram boosting, which grows them as LightGBM does, the trial's library. It is the bar for
-networks, and its twelve earlier windows say how much of it is the five windows' luck.
+networks, also in earlier windows than those in which it was set (docs/fev-bench.md).
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ def forecast(task: Task, panel: Panel, cutoff: date) -> Floats:
     last = panel.snapshot.manifest.days_until(cutoff) - 1
     truth = np.array(panel.truth)
     truth[last + 1 :] = np.nan
-    learned = [origin_rows(task, panel, truth, origin) for origin in range(last - EVERY, SHORTEST, -EVERY)]
     x, z, weight = [], [], []
-    for k, (features, level) in enumerate(learned):
-        first = last - EVERY * (k + 1) + 1
-        ahead = np.log(truth[first : first + task.horizon] / level)
+    for origin in range(last - EVERY, SHORTEST, -EVERY):
+        features, level = origin_rows(task, panel, truth, origin)
+        ahead = np.log(truth[origin + 1 : origin + 1 + task.horizon] / level)
         known = np.isfinite(ahead)
-        x.append(features[: len(ahead)][known])
+        x.append(features[known])
         z.append(ahead[known])
-        weight.append(np.full(known.sum(), 0.5 ** (EVERY * (k + 1) / HALF_LIFE)))
+        weight.append(np.full(known.sum(), 0.5 ** ((last - origin) / HALF_LIFE)))
+    learned, targets, weights = (np.concatenate(parts) for parts in (x, z, weight))
     coming, level = origin_rows(task, panel, truth, last)
     flat = coming.reshape(-1, coming.shape[-1])
     made = []
@@ -75,7 +75,7 @@ def forecast(task: Task, panel: Panel, cutoff: date) -> Floats:
             loss="quantile", quantile=q, max_iter=350, max_leaf_nodes=15, learning_rate=0.03,
             categorical_features=[REGION], early_stopping=False, random_state=task.seed,
         )  # fmt: skip
-        model.fit(np.concatenate(x), np.concatenate(z), sample_weight=np.concatenate(weight))
+        model.fit(learned, targets, sample_weight=weights)
         made.append(np.exp(model.predict(flat)).reshape(coming.shape[:2]) * level)
     quantiles = np.sort(np.stack(made, axis=-1), axis=-1)  # [H, R, Q]
     point = quantiles[..., [task.quantiles.index(0.5)]]
